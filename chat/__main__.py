@@ -1,0 +1,5 @@
+"""`python -m chat` is `tfm`."""
+
+from chat.cli import main
+
+main()

@@ -1,0 +1,135 @@
+"""One answer: from the engine's events to the screen, and what Ctrl-C, the end and the counts mean to a person."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, Self
+
+from chat.render import Renderer
+from chat.screen import Screen
+from engine.events import Finish, PrefillProgress, StreamEvent, TextDelta, TokenEvent
+
+LONG_PROMPT = 64  # tokens; fewer are read before a person could read that they are
+
+
+class Interrupt:
+    """Ctrl-C from here on: the first asks the engine to end. A second one raises KeyboardInterrupt, but only while
+    tokens are awaited: two quick presses must not fall into the moment in which an answer is put away."""
+
+    def __init__(self) -> None:
+        self._pressed = False
+        self._raises = False
+        self._before: Any = None
+
+    def __call__(self) -> bool:
+        """Whether Ctrl-C has been pressed; the engine asks between tokens."""
+        return self._pressed
+
+    @contextmanager
+    def awaiting(self) -> Iterator[None]:
+        """While this is open, a second Ctrl-C raises KeyboardInterrupt."""
+        self._raises = True
+        try:
+            yield
+        finally:
+            self._raises = False
+
+    def clear(self) -> None:
+        """Forget that it was pressed: what it was pressed for is over."""
+        self._pressed = False
+
+    def __enter__(self) -> Self:
+        self._before = signal.signal(signal.SIGINT, self._press)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _press(self, _number: int, _frame: FrameType | None) -> None:
+        if self._pressed and self._raises:
+            raise KeyboardInterrupt
+        self._pressed = True
+
+
+@dataclass
+class Answer:
+    """An answer as far as it has come. Filled in place, so that what an exception cut short is not lost."""
+
+    text: str = ""
+    tokens: list[TokenEvent] = field(default_factory=list)
+    finish: Finish | None = None
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The ids that were sampled, by the engine's own account where there is one."""
+        return self.finish.ids if self.finish else tuple(token.id for token in self.tokens)
+
+    def follow(
+        self,
+        events: Iterator[StreamEvent],
+        screen: Screen,
+        interrupt: Interrupt,
+        on_delta: Callable[[TextDelta], None],
+    ) -> None:
+        """Take in the events of one generation to their end."""
+        with interrupt.awaiting():
+            for event in events:
+                if isinstance(event, PrefillProgress):
+                    if event.done < event.total >= LONG_PROMPT:
+                        screen.wait(f"reading {event.done}/{event.total} tokens")
+                elif isinstance(event, TextDelta):
+                    self.text += event.text
+                    self.tokens += event.tokens
+                    on_delta(event)
+                else:
+                    self.finish = event
+        screen.stop_waiting()
+
+    def show(
+        self,
+        events: Iterator[StreamEvent],
+        screen: Screen,
+        interrupt: Interrupt,
+        renderer: Renderer,
+        begun: str = "",
+    ) -> None:
+        """Take in the events and write the answer, after the text it was made to begin with, as one paragraph."""
+        screen.write(renderer.feed(begun))
+        try:
+            self.follow(events, screen, interrupt, lambda delta: screen.write(renderer.feed(delta.text)))
+        finally:
+            screen.stop_waiting()
+            screen.write(renderer.finish())
+            screen.end_answer()
+        if not (begun or self.text) and self.finish and self.finish.reason != "interrupted":
+            screen.write("\n")  # an empty answer is a line, too
+
+
+def why_it_ended(finish: Finish | None, limit: int, context: int) -> str:
+    """Why an answer ended, when it was not because it was complete; otherwise nothing."""
+    if finish is None or finish.reason == "interrupted":
+        return "(cut)"
+    if finish.reason == "length":
+        return f"stopped: {limit}-token limit"
+    if finish.reason == "stop":
+        return f"stopped: at {finish.stop!r}"
+    if finish.reason == "context":
+        return f"stopped: the context of {context} tokens is full"
+    return ""
+
+
+def statistics(finish: Finish) -> str:
+    """The counts, speeds and seed of one answer, on one line."""
+    usage, timings = finish.usage, finish.timings
+    new = usage.prompt_tokens - usage.cached_tokens
+    return (
+        f"prompt {new} new + {usage.cached_tokens} cached tokens, {_rate(new, timings.prefill)}; "
+        f"answer {usage.completion_tokens} tokens, {_rate(usage.completion_tokens - 1, timings.decode)}; "
+        f"first token {timings.first_token:.2f} s; seed {finish.seed}; {finish.reason}"
+    )
+
+
+def _rate(tokens: int, seconds: float) -> str:
+    return f"{tokens / seconds:.0f} tokens/s" if tokens > 0 and seconds > 0 else "no rate"

@@ -1,0 +1,250 @@
+"""`tfm`: the Typer app and the one place where errors become sentences and exit codes.
+
+Typer only reads the command line: a command returns its work, and `run_app` does the work outside of Typer, which
+has its own ideas of Ctrl-C and closed pipes. No torch here: each piece of work imports what it needs.
+"""
+
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout, suppress
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+from typer.exceptions import Abort, TyperException
+
+from chat.options import (
+    EXIT_CODES,
+    SAMPLING_ORDER,
+    ContextOptions,
+    ModelOptions,
+    OutputOptions,
+    SamplingOptions,
+    given,
+    with_options,
+)
+from engine.errors import TfmError, UsageError
+
+Work = Callable[[], int]
+EPILOG = f"{SAMPLING_ORDER}\n\n{EXIT_CODES}"
+
+
+class Command(TyperCommand):
+    """A command whose help shows its flags by group: forty in one list are not read."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write one section for each group, in the order of the first flag of each."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                is_argument = parameter.param_type_name == "argument"
+                panel = getattr(parameter, "rich_help_panel", None) or ("Arguments" if is_argument else "Options")
+                sections.setdefault(panel, []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+app = typer.Typer(
+    name="tfm", add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]}
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            typer.echo(f"tfm {version('tfm')}")
+        except PackageNotFoundError:
+            typer.echo("tfm (not installed)")
+        raise typer.Exit()
+
+
+@app.callback(invoke_without_command=True, epilog=EXIT_CODES)
+def tfm(
+    ctx: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Talk with a language model, offline, in the terminal."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+
+
+@app.command(cls=Command, epilog=EPILOG)
+@with_options
+def run(
+    *,
+    prompt: Annotated[
+        list[str] | None, typer.Argument(help="The prompt; then come -f files, then stdin.", metavar="PROMPT")
+    ] = None,
+    file: Annotated[
+        list[str] | None, typer.Option("-f", "--file", help="A file of the prompt (repeatable).", metavar="FILE")
+    ] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Continue the text as it is, without a template.")] = False,
+    prefill: Annotated[str | None, typer.Option("--prefill", help="How the answer begins.", metavar="TEXT")] = None,
+    json: Annotated[bool, typer.Option("--json", help="The whole result as one JSON object.")] = False,
+    stream_json: Annotated[bool, typer.Option("--stream-json", help="One JSON object a line, as it comes.")] = False,
+    logprobs: Annotated[
+        str | None, typer.Option("--logprobs", help="In JSON: log-probabilities, of N best too.", metavar="N")
+    ] = None,
+    model: ModelOptions,
+    sampling: SamplingOptions,
+    context: ContextOptions,
+    output: OutputOptions,
+) -> Work:
+    """Give one answer to stdout: for scripts and pipes."""
+    flags = given(model, sampling, context, output)
+
+    def work() -> int:
+        from chat.run import Request, run_once
+        from chat.settings import gather
+
+        request = Request(prompt or [], file or [], raw, prefill, json, stream_json, logprobs)
+        return run_once(request, gather(flags))
+
+    return work
+
+
+@app.command(cls=Command, epilog=EPILOG)
+@with_options
+def chat(
+    *,
+    model: ModelOptions,
+    sampling: SamplingOptions,
+    context: ContextOptions,
+    output: OutputOptions,
+) -> Work:
+    """Talk with a model: a conversation on the terminal, or one line at a time from a pipe."""
+    flags = given(model, sampling, context, output)
+
+    def work() -> int:
+        from chat.repl.loop import talk
+        from chat.settings import gather
+
+        return talk(gather(flags))
+
+    return work
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+def train(ctx: typer.Context) -> Work:
+    """Build weights: tokenizer, pretrain, sft (see `tfm train --help`)."""
+
+    def work() -> int:
+        from weights.cli import main as train_main
+
+        train_main(list(ctx.args))
+        return 0
+
+    return work
+
+
+def main() -> None:
+    """The entry point `tfm`."""
+    _utf8_streams()
+    code = run_app(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        _drop_output()
+    sys.exit(code)
+
+
+def run_app(arguments: Sequence[str]) -> int:
+    """Run one command line; return its exit code. Every error has become one sentence on stderr by then."""
+    debug = "--debug" in arguments
+    try:
+        code = _parse(_as_utf8(arguments))()
+        sys.stdout.flush()
+        return code
+    except (KeyboardInterrupt, Abort):
+        return 130
+    except BrokenPipeError:
+        _drop_output()
+        return 0
+    except TfmError as e:
+        return _report(str(e), e.exit_code, debug)
+    except Exception as e:  # a bug, or the disk is full; this is the edge, nothing goes on
+        detail = f"{type(e).__name__}: {e}" if str(e) else type(e).__name__
+        hint = "" if debug else " --debug shows where."
+        return _report(f"{detail.rstrip('.')}.{hint}", 1, debug)
+
+
+def _parse(arguments: Sequence[str]) -> Work:
+    """The work that a command line asks for. Help is caught and written as work: Typer minds closed pipes."""
+    shown = io.StringIO()
+    try:
+        with redirect_stdout(shown):
+            work = app(arguments, prog_name="tfm", standalone_mode=False)
+    except TyperException as e:
+        raise UsageError(
+            _sentence(e.format_message()), "`tfm --help` and `tfm COMMAND --help` list what there is."
+        ) from e
+
+    def show() -> int:
+        sys.stdout.write(shown.getvalue())
+        return 0
+
+    return work if callable(work) else show
+
+
+def _sentence(message: str) -> str:
+    """Typer's message on one line, with a full stop."""
+    line = " ".join(message.split())
+    return line if line.endswith((".", "?", "!")) else line + "."
+
+
+def _as_utf8(arguments: Sequence[str]) -> list[str]:
+    """The arguments read as UTF-8 whatever the locale, so that a C locale does not change the prompt."""
+    try:
+        return [os.fsencode(argument).decode() for argument in arguments]
+    except UnicodeDecodeError as e:
+        raise UsageError("An argument is not UTF-8 text.") from e
+
+
+def _report(message: str, code: int, debug: bool) -> int:
+    """Tell an error on stderr; the names in it may come from a file, so they pass safe_text."""
+    from chat.render import safe_text
+
+    try:
+        if debug:
+            import traceback
+
+            sys.stderr.write(safe_text(traceback.format_exc()))
+        sys.stdout.flush()
+    except OSError:
+        _drop_output()
+    with suppress(OSError):  # when nobody reads stderr, the exit code still tells
+        print(f"tfm: {safe_text(' '.join(message.split()))}", file=sys.stderr, flush=True)
+    return code
+
+
+def _utf8_streams() -> None:
+    """Output is UTF-8 whatever the locale says; a stream that was closed becomes one that swallows."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace", newline="\n")
+
+
+def _drop_output() -> None:
+    """Send what is still buffered nowhere: the reader has gone, and Python would complain at exit."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            os.dup2(devnull, stream.fileno())
+    os.close(devnull)

@@ -1,0 +1,50 @@
+"""From settings to an engine and a system prompt: what `run` and `chat` both need before the first word."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chat.screen import Screen
+from chat.settings import Rank, Settings
+from engine.errors import UsageError
+
+if TYPE_CHECKING:
+    from engine.api import Engine
+
+
+def load(
+    directory: Path, settings: Settings, screen: Screen, loader: Callable[..., "Engine"] | None = None
+) -> "Engine":
+    """The engine for a model directory. This is where torch is imported."""
+    screen.wait(f"loading {directory.name}")
+    try:
+        names = ("dtype", "device", "threads", "context", "template")
+        options = {name: settings[name] for name in names}
+        if loader is None:
+            from engine import load_engine
+
+            return load_engine(directory, **options)
+        return loader(directory, **options)
+    finally:
+        screen.stop_waiting()
+
+
+def system_prompt(settings: Settings) -> str:
+    """The system prompt, as text or from a file, whichever was set nearer. Raises UsageError for both at once."""
+    text, file = settings.values["system"], settings.values["system_file"]
+    if text.value is not None and file.value is not None and text.rank == file.rank != Rank.DEFAULT:
+        raise UsageError(f"{text.source} and {file.source} exclude each other.")
+    if file.value is not None and file.rank >= text.rank:
+        return read_text(file.value).rstrip("\r\n")
+    return text.value or ""
+
+
+def read_text(name: str) -> str:
+    """The text of a file of a person. Raises UsageError when it cannot be read or is not UTF-8."""
+    try:
+        return Path(name).read_bytes().decode()
+    except UnicodeDecodeError as e:
+        raise UsageError(f"{name} is not UTF-8 text: byte {e.start} cannot be read.") from e
+    except (OSError, ValueError) as e:
+        reason = e.strerror if isinstance(e, OSError) else str(e)
+        raise UsageError(f"{name} cannot be read: {reason}.") from e

@@ -1,0 +1,1 @@
+"""`tfm chat`: the conversation on a terminal."""

@@ -1,0 +1,98 @@
+"""The two streams of a process: the answer goes to one, everything else to the other, and each may be a terminal."""
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import TextIO
+
+from chat.render import Markdown, Plain, Renderer, safe_text
+
+
+class Screen:
+    """Knows which stream is for what, and what each of them can show."""
+
+    def __init__(
+        self,
+        out: TextIO | None = None,
+        err: TextIO | None = None,
+        *,
+        plain: bool = False,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        environ = os.environ if environ is None else environ
+        self.out = out or sys.stdout
+        self.err = err or sys.stderr
+        self.plain = plain or environ.get("TERM") in ("dumb", "unknown")
+        self.coloured = not self.plain and not environ.get("NO_COLOR")
+        self._waiting = False
+        self._ends_line = True  # whether the answer's stream stands at the start of a line
+
+    def renderer(self, *, markdown: bool = True) -> Renderer:
+        """How an answer is to be written to this screen."""
+        if not self.out.isatty():
+            return Plain(terminal=False)
+        return Markdown() if markdown and self.coloured else Plain()
+
+    def write(self, text: str) -> None:
+        """A part of the answer, at once: whoever reads a pipe wants it when it is there."""
+        if text:
+            self.stop_waiting()
+            self.out.write(text)
+            self.out.flush()
+            self._ends_line = text.endswith("\n")
+
+    def end_answer(self) -> None:
+        """Let the answer end with one line end; nothing when it has one."""
+        if not self._ends_line:
+            self.write("\n")
+
+    @property
+    def person(self) -> TextIO:
+        """The stream that a person reads: stderr, so that answers can be piped away; stdout when stderr is."""
+        return self.out if self.out.isatty() and not self.err.isatty() else self.err
+
+    def tell(self, text: str) -> None:
+        """A line for the person in the conversation. Harmless, whatever names are in it."""
+        self._line(self.person, text)
+
+    def report(self, text: str) -> None:
+        """A line for stderr, wherever that goes: errors and statistics."""
+        self._line(self.err, text)
+
+    def ask(self, prompt: str) -> None:
+        """The mark at the start of a line of plain input."""
+        self.person.write(prompt)
+        self.person.flush()
+
+    def _line(self, stream: TextIO, text: str) -> None:
+        self.stop_waiting()
+        stream.write(safe_text(text) + "\n")
+        stream.flush()
+
+    @property
+    def tells_a_person(self) -> bool:
+        """Whether a remark on stderr is seen by a person, and not kept in a file."""
+        return self.err.isatty()
+
+    def wait(self, text: str) -> None:
+        """A line on a terminal that says what takes long, in place of the one before; erased by what comes next."""
+        if not (self.coloured and self.err.isatty()):
+            return
+        self.err.write(f"\r\x1b[2m{safe_text(text)[: self.width - 1]}\x1b[0m\x1b[K")
+        self.err.flush()
+        self._waiting = True
+
+    def stop_waiting(self) -> None:
+        """Erase the line of `wait`."""
+        if self._waiting:
+            self._waiting = False
+            self.err.write("\r\x1b[K")
+            self.err.flush()
+
+    @property
+    def width(self) -> int:
+        """Columns of the terminal that shows remarks."""
+        try:
+            return max(os.get_terminal_size(self.err.fileno()).columns, 2)
+        except (OSError, ValueError):
+            return 80

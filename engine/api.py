@@ -1,0 +1,255 @@
+"""`load_engine` and `Engine`: what a program asks of this library."""
+
+import json
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.cache import KVCache, PrefixCache
+from engine.checkpoint import load_config, load_generation_config, load_model, sampling_defaults
+from engine.context import Fit, fit
+from engine.decoder import DecoderLM
+from engine.errors import CheckpointError, ContextOverflow, TemplateError, TokenizerError, UsageError
+from engine.events import Finish, StreamEvent, Usage
+from engine.generate import Generation, never_cancelled
+from engine.hardware import resolve_device, resolve_dtype
+from engine.params import SamplingParams
+from engine.sampler import TokenRules
+from engine.stream import Detokenizer, stream
+from engine.template import ChatTemplate, Message, find_template, load_template
+from engine.tokenizer import SentencePieceTokenizer, Tokenizer, encode_segments
+
+PREFIX_BYTES = 256 << 20
+SEED_BITS = 31
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What is loaded, and how."""
+
+    name: str
+    path: str
+    parameters: int
+    dtype: str
+    device: str
+    threads: int
+    template: str  # its name, or why there is none
+    template_source: str
+
+
+def load_engine(
+    path: str | Path, *, dtype: str = "auto", device: str = "cpu", threads: int | None = None,
+    context: int | None = None, template: str | None = None,
+) -> "Engine":  # fmt: skip
+    """An Engine for a checkpoint directory in Hugging Face layout with a SentencePiece tokenizer.
+
+    dtype: auto, float32 or bfloat16. context: positions at most, no more than the model's maximum. template: a
+    name or file instead of the checkpoint's own. Raises ModelError or UsageError, by name, for what cannot be used.
+    """
+    directory = Path(path)
+    if not directory.is_dir():
+        raise CheckpointError(f"There is no model directory {directory}.")
+    config = load_config(directory)
+    if context is not None and context < 1:
+        raise UsageError(f"--context must be at least 1, not {context}.")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    tokenizer = SentencePieceTokenizer.from_dir(directory)
+    if tokenizer.vocab_size > config.vocab_size:  # fewer is normal: vocabularies are padded
+        raise TokenizerError(
+            f"The tokenizer has {tokenizer.vocab_size} pieces and the embedding {config.vocab_size} rows: "
+            f"they do not belong together."
+        )
+    chosen, source = _choose_template(directory, template)
+    where = resolve_device(device)
+    kind = resolve_dtype(dtype)
+    model = load_model(directory, config, kind, where)
+    info = ModelInfo(
+        name=directory.resolve().name, path=str(directory), parameters=config.n_parameters,
+        dtype=str(kind).removeprefix("torch."), device=str(where), threads=torch.get_num_threads(),
+        template=chosen.name if chosen else "none", template_source=source,
+    )  # fmt: skip
+    defaults = sampling_defaults(load_generation_config(directory))
+    limit = min(context or config.max_positions, config.max_positions)
+    return Engine(model, tokenizer, chosen, info, limit, defaults)
+
+
+def _choose_template(directory: Path, asked: str | None) -> tuple[ChatTemplate | None, str]:
+    """(template, where it is from), by what was asked for or by what the files say; never by a path's name."""
+    if asked is not None:
+        return load_template(asked), "--template"
+    jinja = None
+    try:
+        if (path := directory / "tokenizer_config.json").is_file():
+            jinja = json.loads(path.read_text(encoding="utf-8")).get("chat_template")
+        if (path := directory / "chat_template.jinja").is_file():
+            jinja = path.read_text(encoding="utf-8")
+    except (OSError, ValueError, AttributeError) as e:
+        raise TemplateError(f"The chat template in {path} cannot be read: {e}.") from e
+    if found := find_template(jinja if isinstance(jinja, str) else None):
+        return found, "the model"
+    return None, "the model's own Jinja template is not one of the built-in ones" if jinja else "the model has none"
+
+
+class Engine:
+    """A loaded model: text and conversations in, events out. Keeps the caches of earlier prompts.
+
+    One generation runs at a time. defaults: the sampling settings in the model's generation_config.json.
+    """
+
+    def __init__(
+        self, model: DecoderLM, tokenizer: Tokenizer, template: ChatTemplate | None, info: ModelInfo,
+        context: int, defaults: dict[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        self.model, self.tokenizer, self.template, self.info = model, tokenizer, template, info
+        self.config = model.config
+        self.context = context
+        self.defaults = dict(defaults or {})
+        weight = model.embedding.weight
+        self._prefixes = PrefixCache(
+            lambda: KVCache(model.config, limit=context, dtype=weight.dtype, device=weight.device), PREFIX_BYTES
+        )
+        self._texts: dict[str, list[int]] = {}
+        self._rules = self._token_rules()
+        if template is not None and template.name != "plain":
+            self._check_template(template)
+
+    def _token_rules(self) -> TokenRules:
+        """Ends: all that config, template and tokenizer declare. Never: other controls, rows without a piece."""
+        ends = set(self.config.eos_ids)
+        for name in ("</s>", self.template.end_of_turn if self.template else ""):
+            if (token := self.tokenizer.control_id(name)) is not None:
+                ends.add(token)
+        controls = [i for i in range(self.tokenizer.vocab_size) if self.tokenizer.is_control(i)]
+        padding = range(self.tokenizer.vocab_size, self.config.vocab_size)
+        return TokenRules.of(self.config.vocab_size, sorted(ends), [*controls, *padding])
+
+    def _check_template(self, template: ChatTemplate) -> None:
+        for name in template.controls:
+            if self.tokenizer.control_id(name) is None:
+                raise TemplateError(
+                    f"The template {template.name!r} needs the control token {name}, which the tokenizer lacks.",
+                    "Choose another with --template.",
+                )
+
+    def tokenize(self, text: str) -> list[int]:
+        """Ids of a plain text: no BOS, no control tokens."""
+        return self.tokenizer.encode(text)
+
+    def prompt_ids(self, messages: Sequence[Message], *, prefill: str = "") -> list[int]:
+        """Ids of a conversation up to where the answer begins, then those of `prefill`, the answer's given start.
+
+        Raises TemplateError when the model has no template, or none of its roles fits.
+        """
+        if self.template is None:
+            raise TemplateError(
+                f"This model cannot chat as it is: {self.info.template_source}.",
+                "Choose a template with --template, or use --raw.",
+            )
+        ids = encode_segments(_Remembered(self.tokenizer, self._texts), self.template.render(messages))
+        return ids + (self.tokenize(prefill) if prefill else [])
+
+    def logits(self, ids: Sequence[int]) -> Tensor:
+        """Logits of all positions of ids in one pass: T V, float32. Raises ContextOverflow beyond the maximum."""
+        scaling = self.config.rope_scaling
+        stretches = scaling is not None and scaling.kind == "dynamic"  # its angles are defined for any length
+        if len(ids) > self.config.max_positions and not stretches:
+            raise ContextOverflow(f"{len(ids)} tokens are more than the model's {self.config.max_positions} positions.")
+        with torch.inference_mode():
+            batch = torch.tensor([list(ids)], device=self.model.embedding.weight.device)
+            return self.model(batch)[0].float()  # type: ignore[no-any-return]
+
+    def fit(self, messages: Sequence[Message], params: SamplingParams, overflow: str, *, prefill: str = "") -> Fit:
+        """What of a conversation would be sent under the policy `overflow`, and what left out. See engine.context."""
+
+        def count(some: Sequence[Message]) -> int:
+            return len(self.prompt_ids(some, prefill=prefill))
+
+        return fit(messages, count, self.context, params.max_new_tokens, overflow)
+
+    def generate(
+        self, prompt: str | Sequence[int], params: SamplingParams, *, overflow: str = "error",
+        cancelled: Callable[[], bool] = never_cancelled,
+    ) -> Iterator[StreamEvent]:  # fmt: skip
+        """Continue a text (BOS is put before it) or ids (taken as they are). Ends with exactly one Finish.
+
+        Raises ContextOverflow with the counts when the prompt does not fit.
+        """
+        ids = self._raw_ids(prompt) if isinstance(prompt, str) else list(prompt)
+        if not ids:
+            raise UsageError("There is nothing to continue: the prompt has no tokens and the model no BOS token.")
+        starts_anew = not prompt if isinstance(prompt, str) else False
+        detokenizer = Detokenizer(self.tokenizer, skip_space=self.tokenizer.adds_space_prefix and starts_anew)
+        yield from self._run(ids, params, detokenizer, params.stop, 1, overflow == "shift", cancelled)
+
+    def _raw_ids(self, text: str) -> list[int]:
+        bos = [] if self.config.bos_id is None else [self.config.bos_id]
+        return bos + (self.tokenize(text) if text else [])
+
+    def chat(
+        self, messages: Sequence[Message], params: SamplingParams, *, overflow: str = "drop-oldest", prefill: str = "",
+        cancelled: Callable[[], bool] = never_cancelled,
+    ) -> Iterator[StreamEvent]:  # fmt: skip
+        """Answer a conversation. The answer's text does not repeat `prefill`. Ends with exactly one Finish."""
+        fitted = self.fit(messages, params, overflow, prefill=prefill)
+        ids = self.prompt_ids(fitted.messages, prefill=prefill)
+        assert self.template is not None
+        system = [m for m in fitted.messages[:1] if m.role == "system"]
+        keep = len(encode_segments(self.tokenizer, self.template.render(system, add_generation_prompt=False)))
+        detokenizer = Detokenizer(self.tokenizer, skip_space=self.tokenizer.adds_space_prefix and not prefill)
+        stops = (*params.stop, *self.template.stop)
+        yield from self._run(ids, params, detokenizer, stops, keep, overflow == "shift", cancelled)
+
+    def _run(
+        self, ids: list[int], params: SamplingParams, detokenizer: Detokenizer, stops: Sequence[str], keep: int,
+        shift: bool, cancelled: Callable[[], bool],
+    ) -> Iterator[StreamEvent]:  # fmt: skip
+        """One generation on the best cache there is; whatever happens, the cache and its ids agree afterwards."""
+        for token in params.logit_bias:
+            if not 0 <= token < self.config.vocab_size:
+                raise UsageError(f"--logit-bias {token} is outside the vocabulary of {self.config.vocab_size} tokens.")
+        seed = params.seed if params.seed is not None else secrets.randbits(SEED_BITS)
+        cache = self._prefixes.take(ids)
+        generation = Generation(
+            self.model, ids, params, cache, self._rules, seed=seed, keep=keep, shift=shift, cancelled=cancelled
+        )
+        stop = None
+        try:
+            for item in stream(generation, detokenizer, stops):
+                if isinstance(item, str):
+                    stop = item
+                else:
+                    yield item
+        finally:
+            self._prefixes.put(generation.sequence[: cache.length], cache)
+        yield Finish(
+            reason="stop" if stop is not None else generation.reason or "length",
+            ids=tuple(generation.completion),
+            usage=Usage(len(ids), generation.cached_tokens, len(generation.completion)),
+            timings=generation.timings,
+            seed=seed,
+            stop=stop,
+            prefill_splits=tuple(generation.splits),
+        )
+
+
+class _Remembered:
+    """A tokenizer that remembers the texts it has encoded: a turn costs only its new text, however long the history."""
+
+    LIMIT = 4096
+
+    def __init__(self, tokenizer: Tokenizer, known: dict[str, list[int]]) -> None:
+        self._tokenizer, self._known = tokenizer, known
+        self.control_id = tokenizer.control_id
+
+    def encode(self, text: str) -> list[int]:
+        if text not in self._known:
+            if len(self._known) >= self.LIMIT:
+                self._known.clear()
+            self._known[text] = self._tokenizer.encode(text)
+        return self._known[text]

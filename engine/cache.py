@@ -1,0 +1,161 @@
+"""`KVCache`: keys and values of all layers that were computed for the positions so far.
+
+Layers write; the decoder alone commits the new length, last. So a pass that is interrupted anywhere leaves the
+cache as it was: what it wrote lies beyond the length and is written over by the next pass.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from engine.config import ModelConfig
+from engine.errors import ContextOverflow
+
+GROWTH = 256  # positions; growth doubles, so that a token costs the same at any length, and starts here
+
+
+class KVCache:
+    """One object for all layers, preallocated, grown by need and never past `limit` positions."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        limit: int | None = None,
+        batch: int = 1,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.config = config
+        self.limit = limit if limit is not None else config.max_positions
+        self.length = 0
+        shape = (batch, config.n_kv_heads, 0, config.head_dim)  # B K S D
+        self._keys = [torch.empty(shape, dtype=dtype, device=device) for _ in range(config.n_layers)]
+        self._values = [torch.empty(shape, dtype=dtype, device=device) for _ in range(config.n_layers)]
+
+    @property
+    def capacity(self) -> int:
+        """Positions that fit before the buffers grow."""
+        return min(int(self._keys[0].shape[2]), int(self._values[-1].shape[2]))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the buffers take."""
+        return sum(t.nbytes for t in (*self._keys, *self._values))
+
+    def reserve(self, count: int) -> None:
+        """Make room for `count` more positions. Raises ContextOverflow past the limit; then nothing changed."""
+        needed = self.length + count
+        if needed > self.limit:
+            raise ContextOverflow(
+                f"{self.length} positions are in use and {count} more do not fit a context of {self.limit}."
+            )
+        if needed > self.capacity:
+            capacity = min(self.limit, max(needed, 2 * self.capacity, GROWTH))
+            self._keys = [self._grown(t, capacity) for t in self._keys]
+            self._values = [self._grown(t, capacity) for t in self._values]
+
+    def _grown(self, buffer: Tensor, capacity: int) -> Tensor:
+        batch, heads, _, dim = buffer.shape
+        grown = buffer.new_empty((batch, heads, capacity, dim))
+        grown[:, :, : self.length] = buffer[:, :, : self.length]
+        return grown
+
+    def layer(self, index: int) -> "LayerCache":
+        """The view that layer `index` writes through."""
+        return LayerCache(self, index)
+
+    def write(self, index: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Store k, v (B K T D) of layer `index` after the committed positions; returns all of both (B K S D)."""
+        end = self.length + k.shape[2]
+        keys, values = self._keys[index], self._values[index]
+        keys[:, :, self.length : end] = k
+        values[:, :, self.length : end] = v
+        return keys[:, :, :end], values[:, :, :end]
+
+    def commit(self, count: int) -> None:
+        """The `count` positions that every layer has written now belong to the cache."""
+        self.length += count
+
+    def truncate(self, length: int) -> None:
+        """Forget every position from `length` on. Raises ValueError unless 0 <= length <= self.length."""
+        if not 0 <= length <= self.length:
+            raise ValueError(f"cannot truncate a cache of {self.length} positions to {length}")
+        self.length = length
+
+    def fork(self, length: int | None = None) -> "KVCache":
+        """A copy of the first `length` positions (all by default) that shares no memory with this cache."""
+        length = self.length if length is None else length
+        if not 0 <= length <= self.length:
+            raise ValueError(f"cannot fork {length} positions of {self.length}")
+        other = KVCache(self.config, limit=self.limit)
+        other._keys = [t[:, :, :length].clone() for t in self._keys]
+        other._values = [t[:, :, :length].clone() for t in self._values]
+        other.length = length
+        return other
+
+
+class LayerCache:
+    """What one attention layer sees of the cache: it can write, and cannot move the length."""
+
+    __slots__ = ("_cache", "_index")
+
+    def __init__(self, cache: KVCache, index: int) -> None:
+        self._cache = cache
+        self._index = index
+
+    def write(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Store k, v (B K T D); returns the keys and values of all positions so far (B K S D)."""
+        return self._cache.write(self._index, k, v)
+
+
+class PrefixCache:
+    """KV caches of earlier prompts and answers, found by their longest common token prefix; oldest out, by bytes.
+
+    A cache is taken out while it is in use and put back with the ids that it really holds. A prompt that leaves the
+    path of a cache in its middle gets a copy of the shared part, so that the other branch stays warm.
+    """
+
+    def __init__(self, make: Callable[[], KVCache], max_bytes: int) -> None:
+        self._make = make
+        self._max_bytes = max_bytes
+        self._entries: list[tuple[tuple[int, ...], KVCache]] = []  # oldest first
+
+    def take(self, ids: Sequence[int]) -> KVCache:
+        """A cache that holds the longest known proper prefix of `ids` (at least one id stays new)."""
+        best, shared = -1, 0
+        for index, (known, _) in enumerate(self._entries):
+            length = min(_common_prefix(known, ids), len(ids) - 1)
+            if length > shared:
+                best, shared = index, length
+        if best < 0:
+            return self._make()
+        known, cache = self._entries[best]
+        if shared < len(known) - 1:  # more than its last token would be lost: leave it, work on a copy
+            self._entries.append(self._entries.pop(best))
+            return cache.fork(shared)
+        del self._entries[best]
+        cache.truncate(shared)
+        return cache
+
+    def put(self, ids: Sequence[int], cache: KVCache) -> None:
+        """Keep a cache that holds exactly `ids`; the least recently used go when there are too many bytes."""
+        if cache.length != len(ids):
+            raise ValueError(f"a cache of {cache.length} positions cannot stand for {len(ids)} ids")
+        if not ids:
+            return
+        self._entries.append((tuple(ids), cache))
+        while len(self._entries) > 1 and sum(c.nbytes for _, c in self._entries) > self._max_bytes:
+            del self._entries[0]
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._entries.clear()
+
+
+def _common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+    length = min(len(a), len(b))
+    if tuple(a[:length]) == tuple(b[:length]):
+        return length
+    return next(i for i in range(length) if a[i] != b[i])

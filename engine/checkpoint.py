@@ -1,0 +1,241 @@
+"""Checkpoint directories in Hugging Face's layout, read and written.
+
+Reading: the model is made without values, each tensor is then copied into place (and converted, if asked for) out
+of a short-lived mapping of its file. So the peak is the weights once, and nothing in the directory is executed.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from engine.config import ModelConfig
+from engine.decoder import DecoderLM
+from engine.errors import CheckpointError
+from engine.families import Family, Placement, family_of, placements, read_config, write_config
+from engine.params import SamplingParams
+from engine.template import ChatTemplate
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+MAPPED_BYTES = 16 << 20  # a file is mapped anew after so much was read of it: mapped pages count as memory
+# Keys of generation_config.json that are settings of the sampler here, by the same names.
+SAMPLING_KEYS = frozenset(f.name for f in fields(SamplingParams)) - {"seed", "stop", "logit_bias", "logprobs", "greedy"}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises CheckpointError when there is none."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as e:
+        raise CheckpointError(
+            f"There is no {path.name} in {path.parent}.", "A model is a directory in Hugging Face layout."
+        ) from e
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as e:
+        raise CheckpointError(f"{path} cannot be read: {e}.") from e
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} holds no JSON object.")
+    return value
+
+
+def load_config(directory: Path) -> ModelConfig:
+    """The ModelConfig of a checkpoint directory; end tokens that generation_config.json names are added."""
+    raw = read_json(directory / "config.json")
+    eos = raw.get("eos_token_id")
+    ids = eos if isinstance(eos, list) else [eos]
+    more = load_generation_config(directory).get("eos_token_id")
+    ids = [*ids, *(more if isinstance(more, list) else [more])]
+    # The union: a chat model's turn end may stand in one of the two files only, and without it nothing stops.
+    return read_config(raw | {"eos_token_id": list(dict.fromkeys(i for i in ids if i is not None))})
+
+
+def load_generation_config(directory: Path) -> dict[str, Any]:
+    """The contents of generation_config.json; empty when there is none."""
+    path = directory / "generation_config.json"
+    return read_json(path) if path.is_file() else {}
+
+
+def sampling_defaults(generation: Mapping[str, Any]) -> dict[str, Any]:
+    """The sampling settings in a generation_config.json. Raises UsageError when one is out of range."""
+    values = {k: v for k, v in generation.items() if k in SAMPLING_KEYS and v is not None}
+    if generation.get("do_sample") is False:
+        values = {k: v for k, v in values.items() if k in ("repetition_penalty", "max_new_tokens", "min_new_tokens")}
+        values["greedy"] = True
+    SamplingParams(**values)
+    return values
+
+
+def load_model(directory: Path, config: ModelConfig, dtype: torch.dtype, device: torch.device) -> DecoderLM:
+    """The decoder of a directory with its weights in `dtype`.
+
+    Raises CheckpointError, by name, for a tensor that is missing, left over or of another shape.
+    """
+    family = family_of(read_json(directory / "config.json"))
+    files = _files_of_tensors(directory)
+    wanted = list(placements(family, config))
+    _check_names(directory, wanted, files, family)
+    with torch.device(device), _default_dtype(dtype):
+        model = DecoderLM(config)  # without values: memory that is not written is not taken
+    parameters = dict(model.named_parameters())
+    by_file: dict[Path, list[Placement]] = {}
+    for place in wanted:
+        by_file.setdefault(files[place.theirs], []).append(place)
+    for path, places in by_file.items():
+        _fill(path, places, parameters)
+    return model.eval().requires_grad_(False)
+
+
+@contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """New parameters have this dtype."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _files_of_tensors(directory: Path) -> dict[str, Path]:
+    """Tensor name -> its file, from the index or the single file."""
+    index = directory / INDEX
+    if not index.is_file():
+        path = directory / SINGLE
+        if not path.is_file():
+            raise CheckpointError(f"There is no {SINGLE} in {directory}.")
+        with _opened(path) as file:
+            return dict.fromkeys(file.keys(), path)
+    names = read_json(index).get("weight_map")
+    if not isinstance(names, dict):
+        raise CheckpointError(f"{index} has no weight_map.")
+    for shard in sorted(set(names.values())):
+        if not isinstance(shard, str) or Path(shard).name != shard:
+            raise CheckpointError(f"{index} names {shard!r}, which is no file name in the directory.")
+        if not (directory / shard).is_file():
+            raise CheckpointError(f"The weight file {shard} that {INDEX} names is not in {directory}.")
+    return {name: directory / shard for name, shard in names.items()}
+
+
+def _check_names(directory: Path, wanted: Iterable[Placement], files: Mapping[str, Path], family: Family) -> None:
+    names = {place.theirs for place in wanted}
+    if missing := sorted(names - set(files)):
+        raise CheckpointError(f"{directory}: the tensor {missing[0]} is missing ({len(missing)} missing in all).")
+    # A tied head may be stored too, and old checkpoints keep the angles; both are known to change nothing.
+    harmless = ("lm_head.weight", "rotary_emb.inv_freq")
+    if spare := sorted(name for name in set(files) - names if not name.endswith(harmless)):
+        raise CheckpointError(f"{directory}: the tensor {spare[0]} has no place in a {family.architecture}.")
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as e:
+        raise CheckpointError(f"{path} is truncated or no safetensors file ({e}).") from e
+
+
+@torch.no_grad()
+def _fill(path: Path, places: list[Placement], parameters: Mapping[str, Tensor]) -> None:
+    """Copy the tensors of one file into place."""
+    waiting = list(places)
+    while waiting:
+        read = 0
+        with _opened(path) as file:
+            present = set(file.keys())
+            while waiting and read < MAPPED_BYTES:
+                place = waiting.pop()
+                if place.theirs not in present:
+                    raise CheckpointError(f"The tensor {place.theirs} is not in {path}, where the index says it is.")
+                source = file.get_tensor(place.theirs)
+                target = parameters[place.ours] if place.rows is None else parameters[place.ours][place.rows]
+                if source.shape != target.shape:
+                    raise CheckpointError(
+                        f"{path}: {place.theirs} has the shape {list(source.shape)}; "
+                        f"the config asks for {list(target.shape)}."
+                    )
+                if not source.is_floating_point():
+                    raise CheckpointError(
+                        f"{path}: {place.theirs} is stored as {source.dtype}, which is not supported."
+                    )
+                target.copy_(source)
+                read += source.nbytes
+                del source  # or its mapping would live on beside the next one
+
+
+def save_checkpoint(
+    directory: Path,
+    model: DecoderLM,
+    *,
+    tokenizer_path: Path | None = None,
+    template: ChatTemplate | None = None,
+    generation: Mapping[str, Any] | None = None,
+    dtype: torch.dtype = torch.bfloat16,
+    shard_bytes: int = 2 << 30,
+) -> None:
+    """Write a directory that this engine, transformers and others load alike; complete, or not at all.
+
+    The directory is made beside its place and then moved there; an old one of that name is replaced.
+    """
+    half_written = directory.with_name(directory.name + ".tmp")
+    shutil.rmtree(half_written, ignore_errors=True)
+    half_written.mkdir(parents=True)
+    config = model.config
+    _write_json(half_written / "config.json", write_config(config) | {"torch_dtype": str(dtype).removeprefix("torch.")})
+    sampled = {"do_sample": True} if generation else {}
+    eos = {"bos_token_id": config.bos_id, "eos_token_id": list(config.eos_ids)}
+    _write_json(half_written / "generation_config.json", eos | sampled | dict(generation or {}))
+    _write_weights(half_written, model, dtype, shard_bytes)
+    if tokenizer_path is not None:
+        shutil.copyfile(tokenizer_path, half_written / "tokenizer.model")
+        _write_json(half_written / "tokenizer_config.json", _tokenizer_config(template))
+    if directory.exists():
+        shutil.rmtree(directory)
+    os.replace(half_written, directory)
+
+
+def _tokenizer_config(template: ChatTemplate | None) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        "tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>",
+        "add_bos_token": True, "add_eos_token": False, "legacy": False, "add_prefix_space": False,
+        "clean_up_tokenization_spaces": False,
+    }  # fmt: skip
+    if template is not None:
+        config |= {"chat_template": template.jinja, "eos_token": template.end_of_turn or "</s>"}
+    return config
+
+
+def _write_weights(directory: Path, model: DecoderLM, dtype: torch.dtype, shard_bytes: int) -> None:
+    """model.safetensors, or shards of at most `shard_bytes` with an index."""
+    parameters = dict(model.named_parameters())
+    shards: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for place in placements(family_of(write_config(model.config)), model.config):
+        source = parameters[place.ours] if place.rows is None else parameters[place.ours][place.rows]
+        tensor = source.detach().to("cpu", dtype).contiguous().clone()
+        if size and size + tensor.nbytes > shard_bytes:
+            shards.append({})
+            size = 0
+        shards[-1][place.theirs] = tensor
+        size += tensor.nbytes
+    metadata = {"format": "pt"}  # transformers refuses a file without it
+    if len(shards) == 1:
+        save_file(shards[0], directory / SINGLE, metadata)
+        return
+    names = [f"model-{i + 1:05d}-of-{len(shards):05d}.safetensors" for i in range(len(shards))]
+    for name, shard in zip(names, shards, strict=True):
+        save_file(shard, directory / name, metadata)
+    weight_map = {tensor: name for name, shard in zip(names, shards, strict=True) for tensor in shard}
+    total = sum(t.nbytes for shard in shards for t in shard.values())
+    _write_json(directory / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

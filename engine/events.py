@@ -1,0 +1,76 @@
+"""What a generation tells its consumer, as plain data. Torch-free, so that a terminal can be tested without a model.
+
+Order of a generation: any number of PrefillProgress, any number of TextDelta, exactly one Finish.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+FinishReason = Literal["eos", "stop", "length", "context", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEvent:
+    """One sampled token. `logprob` is of the model's own distribution, before any sampling stage."""
+
+    id: int
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()  # (id, logprob) of the most probable, when asked for
+
+
+@dataclass(frozen=True, slots=True)
+class PrefillProgress:
+    """`done` of `total` new prompt tokens have been read."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """Text that is certain to be part of the answer, and the tokens that were sampled since the last delta.
+
+    Text can be empty (half a character, or a possible stop string is held back) and tokens can be empty
+    (text that was held back is let go at the end).
+    """
+
+    text: str
+    tokens: tuple[TokenEvent, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Counts of tokens. Of `prompt_tokens`, `cached_tokens` cost nothing."""
+
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds. `first_token` counts from the request; `decode` covers the tokens after the first."""
+
+    prefill: float
+    first_token: float
+    decode: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The end of a generation.
+
+    ids: every sampled id, the end token excluded; what a conversation keeps as the answer.
+    prefill_splits: lengths of the chunks in which the new prompt tokens were read; a replay repeats them.
+    """
+
+    reason: FinishReason
+    ids: tuple[int, ...]
+    usage: Usage
+    timings: Timings
+    seed: int
+    stop: str | None = None  # which stop string, when reason is "stop"
+    prefill_splits: tuple[int, ...] = ()
+
+
+StreamEvent = PrefillProgress | TextDelta | Finish

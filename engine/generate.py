@@ -1,0 +1,154 @@
+"""The token generator: prefill in chunks, then one token a step. Knows nothing of text."""
+
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from engine.cache import KVCache
+from engine.decoder import DecoderLM
+from engine.errors import ContextOverflow, ModelError
+from engine.events import FinishReason, PrefillProgress, Timings, TokenEvent
+from engine.params import SamplingParams
+from engine.sampler import History, TokenRules, sample, stages
+
+PREFILL_CHUNK = 512  # positions; bounds the memory of a pass, and how long Ctrl-C waits
+
+
+def never_cancelled() -> bool:
+    """The default of `cancelled`."""
+    return False
+
+
+@torch.inference_mode()
+def prefill(model: DecoderLM, ids: Sequence[int], cache: KVCache) -> Tensor:
+    """Read `ids` after what the cache holds; float32 logits (V) of the last of them."""
+    device = model.embedding.weight.device
+    return model(torch.tensor([ids], device=device), cache, last_only=True)[0, -1].float()  # type: ignore[no-any-return]
+
+
+@torch.inference_mode()
+def decode(model: DecoderLM, token: int, cache: KVCache) -> Tensor:
+    """Read one token after what the cache holds; float32 logits (V) of the next. The step that speed is about."""
+    device = model.embedding.weight.device
+    return model(torch.tensor([[token]], device=device), cache, last_only=True)[0, -1].float()  # type: ignore[no-any-return]
+
+
+class Generation:
+    """One completion on its way. Iterate it once for PrefillProgress and TokenEvent; then `reason` says why it ended.
+
+    prompt: ids, of which the cache already holds the first cache.length. The caller's list is not changed.
+    sequence: the ids that the cache holds or is about to; sequence[:cache.length] agrees with the cache whenever
+    the iteration is left, also by an exception. completion: the sampled ids, end token excluded.
+    keep, shift: with shift, a full context drops the older half of what follows the first `keep` ids and reads
+    the rest again, instead of ending.
+
+    Raises ContextOverflow for a prompt longer than the cache may grow.
+    """
+
+    def __init__(
+        self, model: DecoderLM, prompt: Sequence[int], params: SamplingParams, cache: KVCache, rules: TokenRules, *,
+        seed: int, keep: int = 0, shift: bool = False, cancelled: Callable[[], bool] = never_cancelled,
+        chunk: int = PREFILL_CHUNK,
+    ) -> None:  # fmt: skip
+        if len(prompt) > cache.limit:
+            raise ContextOverflow(
+                f"The prompt has {len(prompt)} tokens and the context {cache.limit} positions.",
+                "Shorten the prompt, or raise --context if the model allows more.",
+            )
+        if shift and keep >= cache.limit - 1:
+            raise ContextOverflow(
+                f"{keep} tokens are to be kept, which leaves a context of {cache.limit} no room to move on."
+            )
+        if not cache.length < max(1, len(prompt)):
+            raise ValueError("at least one token of the prompt must be new to the cache")
+        self.model, self.params, self.cache = model, params, cache
+        self.sequence = list(prompt)
+        self.completion: list[int] = []
+        self.reason: FinishReason | None = None
+        self.cached_tokens = cache.length
+        self.splits: list[int] = []
+        self.timings = Timings(0.0, 0.0, 0.0)
+        self._rules, self._keep, self._shift = rules, keep, shift
+        self._cancelled, self._chunk = cancelled, chunk
+        self._random = random.Random(seed)
+
+    def __iter__(self) -> Iterator[PrefillProgress | TokenEvent]:
+        start = time.perf_counter()
+        if self.params.max_new_tokens == 0:
+            self.reason = "length"
+            return
+        history = History([self.sequence], self.model.config.vocab_size)
+        active = stages(self.params, self._rules)
+        logits = yield from self._read()
+        read = first = last = time.perf_counter()
+        while logits is not None:
+            token = self._sample(logits, active, history)
+            if self._rules.ends[token]:
+                self.reason = "eos"
+                break
+            event = self._event(token, logits)
+            self.sequence.append(token)
+            self.completion.append(token)
+            history.add([token])
+            last = time.perf_counter()
+            first = last if len(self.completion) == 1 else first
+            self.timings = Timings(read - start, first - start, last - first)
+            yield event
+            if len(self.completion) >= self.params.max_new_tokens:
+                self.reason = "length"
+                break
+            logits = yield from self._next(token)
+
+    def _next(self, token: int) -> Iterator[PrefillProgress]:
+        """Logits after `token`, or None with the reason set: the step of every token but the first."""
+        if self._cancelled():
+            self.reason = "interrupted"
+            return None
+        if self.cache.length < self.cache.limit:
+            return decode(self.model, token, self.cache)
+        if not self._shift:
+            self.reason = "context"
+            return None
+        kept, rest = self.sequence[: self._keep], self.sequence[self._keep :]
+        self.cache.truncate(min(self.cache.length, self._keep))
+        self.sequence = kept + rest[-max(1, len(rest) // 2) :]
+        return (yield from self._read())
+
+    def _read(self) -> Iterator[PrefillProgress]:
+        """Read what the cache does not hold yet, in chunks; the logits of its last token, or None if cancelled."""
+        logits = None
+        begin, total = self.cache.length, len(self.sequence)
+        while self.cache.length < total:
+            if self._cancelled():
+                self.reason = "interrupted"
+                return None
+            chunk = self.sequence[self.cache.length : self.cache.length + self._chunk]
+            logits = prefill(self.model, chunk, self.cache)
+            self.splits.append(len(chunk))
+            yield PrefillProgress(self.cache.length - begin, total - begin)
+        return logits
+
+    def _sample(self, logits: Tensor, active: list, history: History) -> int:  # type: ignore[type-arg]
+        uniform = self._random.random()  # one number per token, whatever the settings
+        token = sample(
+            logits.cpu().unsqueeze(0), self.params, active, history, torch.tensor([uniform], dtype=torch.float64)
+        )
+        return int(token)
+
+    def _event(self, token: int, logits: Tensor) -> TokenEvent:
+        """The event of a token: logprobs are of the model's own distribution. Raises ModelError for NaN or inf."""
+        logprobs = logits.log_softmax(-1)
+        logprob = float(logprobs[token])
+        if not math.isfinite(logprob):
+            raise ModelError(
+                "The model's logits are not finite numbers; its weights are damaged or do not fit its dtype."
+            )
+        top: tuple[tuple[int, float], ...] = ()
+        if self.params.logprobs:
+            best = logprobs.topk(min(self.params.logprobs, len(logprobs)))
+            top = tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+        return TokenEvent(token, logprob, top)

@@ -1,0 +1,85 @@
+"""Attention of grouped heads (Vaswani 2017; Ainslie 2023 for groups), masks, and its plain definition."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from engine.config import ModelConfig
+from engine.layers.linear import Linear
+from engine.layers.positions import rotate
+
+if TYPE_CHECKING:
+    from engine.cache import LayerCache
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What all layers of one forward pass share.
+
+    cos, sin: T 1 D.  mask: T S or B 1 T S, True where attention is allowed; None with is_causal False means
+    that everything may be seen (a single new position).
+    """
+
+    cos: Tensor
+    sin: Tensor
+    mask: Tensor | None
+    is_causal: bool
+
+
+def causal_mask(start: int, count: int, device: torch.device) -> Tensor:
+    """(count, start + count), True where new position start + t may see position s: s <= start + t."""
+    rows = torch.arange(start, start + count, device=device).unsqueeze(1)
+    return torch.arange(start + count, device=device) <= rows
+
+
+def document_mask(documents: Tensor) -> Tensor:
+    """B T document numbers -> B 1 T T: causal, and only within one document (packed training rows)."""
+    same = documents.unsqueeze(1) == documents.unsqueeze(2)
+    return same.tril().unsqueeze(1)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, is_causal: bool) -> Tensor:
+    """Scaled dot-product attention by torch's fused kernel.
+
+    q: B H T D.  k, v: B K S D with H a multiple of K.  Returns B H T D.
+    """
+    grouped = q.shape[1] != k.shape[1]
+    return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=is_causal, enable_gqa=grouped)
+
+
+def attend_plainly(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """The definition that `attend` is tested against: softmax(q·kᵀ / √D) · v, head by group. Same shapes."""
+    group = q.shape[1] // k.shape[1]
+    k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
+    scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    return scores.softmax(-1) @ v
+
+
+class Attention(nn.Module):
+    """Self-attention with rotary positions. B T C -> B T C.
+
+    The projections to queries, keys and values are one matrix, in that order of rows.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.n_heads, self.n_kv_heads, self.head_dim = config.n_heads, config.n_kv_heads, config.head_dim
+        self.qkv = Linear(config.d_model, sum(config.qkv_rows), bias=config.attention_bias)
+        self.out = Linear(config.n_heads * config.head_dim, config.d_model, bias=config.attention_bias)
+
+    def forward(self, x: Tensor, step: Step, cache: "LayerCache | None" = None) -> Tensor:
+        batch, count, _ = x.shape
+        heads = self.qkv(x).view(batch, count, -1, self.head_dim)  # B T H+2K D
+        qk, v = heads.split((self.n_heads + self.n_kv_heads, self.n_kv_heads), dim=2)
+        q, k = rotate(qk, step.cos, step.sin).transpose(1, 2).split((self.n_heads, self.n_kv_heads), dim=1)
+        v = v.transpose(1, 2)
+        if cache is not None:
+            k, v = cache.write(k, v)
+        mixed = attend(q, k, v, step.mask, step.is_causal)
+        return self.out(mixed.transpose(1, 2).reshape(batch, count, -1))  # type: ignore[no-any-return]

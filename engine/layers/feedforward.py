@@ -1,0 +1,23 @@
+"""The feed-forward part of a block."""
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from engine.config import ModelConfig
+from engine.layers.linear import Linear
+
+
+class GatedMLP(nn.Module):
+    """down(silu(gate(x)) * up(x)): SwiGLU (Shazeer 2020). B T C -> B T C.
+
+    gate and up are one matrix, gate's rows first: one pass over x, one call on the decode path.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.gate_up = Linear(config.d_model, 2 * config.d_ff, bias=config.mlp_bias)
+        self.down = Linear(config.d_ff, config.d_model, bias=config.mlp_bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, up = self.gate_up(x).chunk(2, dim=-1)
+        return self.down(functional.silu(gate) * up)  # type: ignore[no-any-return]

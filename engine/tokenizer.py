@@ -1,0 +1,132 @@
+"""Text to ids and back. Encoding text never yields a control token; control tokens come only from templates."""
+
+import json
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+import sentencepiece
+
+from engine.errors import TemplateError, TokenizerError
+from engine.template import Segment
+
+
+class Tokenizer(Protocol):
+    """What the engine asks of a tokenizer."""
+
+    vocab_size: int
+    adds_space_prefix: bool  # whether encoding puts a space before the text that decoding takes away again
+
+    def encode(self, text: str) -> list[int]: ...
+    def decode(self, ids: Sequence[int]) -> str: ...
+    def piece(self, token: int) -> str: ...
+    def token_bytes(self, token: int) -> bytes: ...
+    def control_id(self, name: str) -> int | None: ...
+    def is_control(self, token: int) -> bool: ...
+
+
+class SentencePieceTokenizer:
+    """A SentencePiece model (Kudo & Richardson 2018), with control tokens added by tokenizer_config.json if any.
+
+    Raises TokenizerError when the file is missing or no SentencePiece model.
+    """
+
+    def __init__(self, path: Path, added_controls: dict[str, int] | None = None) -> None:
+        self.path = path
+        try:
+            self._processor = sentencepiece.SentencePieceProcessor(model_proto=path.read_bytes())
+        except FileNotFoundError as e:
+            raise TokenizerError(f"There is no tokenizer at {path}.") from e
+        except (OSError, RuntimeError) as e:
+            raise TokenizerError(f"{path} is not a readable SentencePiece model.") from e
+        size = self._processor.get_piece_size()
+        self._added = {i: name for name, i in (added_controls or {}).items() if i >= size}
+        self.vocab_size = max([size, *(i + 1 for i in self._added)])
+        self._controls = {name: i for i, name in self._added.items()}
+        for i in range(size):
+            if self._processor.is_control(i):
+                self._controls[self._processor.id_to_piece(i)] = i
+        first = self._processor.encode("a", out_type=str)
+        self.adds_space_prefix = bool(first) and first[0].startswith("▁")
+        self._bytes = lru_cache(maxsize=None)(self._token_bytes)
+
+    @classmethod
+    def from_dir(cls, directory: Path) -> "SentencePieceTokenizer":
+        """The tokenizer.model of a checkpoint directory, with the control tokens of its tokenizer_config.json."""
+        added: dict[str, int] = {}
+        config = directory / "tokenizer_config.json"
+        if config.is_file():
+            try:
+                entries = json.loads(config.read_text(encoding="utf-8")).get("added_tokens_decoder", {})
+                added = {str(e["content"]): int(i) for i, e in entries.items() if e.get("special")}
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+                raise TokenizerError(f"{config} cannot be read: {e}.") from e
+        return cls(directory / "tokenizer.model", added)
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of the text; no control token, whatever the text says."""
+        try:
+            return list(self._processor.encode(text))
+        except UnicodeEncodeError:  # a lone surrogate has no UTF-8 form
+            return list(self._processor.encode(text.encode("utf-8", "replace").decode("utf-8")))
+
+    def encode_batch(self, texts: Sequence[str], threads: int = -1) -> list[list[int]]:
+        """`encode` of many texts, in parallel."""
+        return list(self._processor.encode(list(texts), num_threads=threads))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of the ids. Control tokens have none; bytes that are not UTF-8 become U+FFFD."""
+        text = b"".join(self.token_bytes(i) for i in ids).decode("utf-8", "replace")
+        return text[1:] if self.adds_space_prefix and text.startswith(" ") else text
+
+    def token_bytes(self, token: int) -> bytes:
+        """The UTF-8 bytes that a token stands for; empty for control tokens and ids without a piece."""
+        return self._bytes(token)
+
+    def _token_bytes(self, token: int) -> bytes:
+        if not 0 <= token < self._processor.get_piece_size() or self._processor.is_control(token):
+            return b""
+        if self._processor.is_unknown(token):
+            return " ⁇ ".encode()
+        piece = str(self._processor.id_to_piece(token))
+        if self._processor.is_byte(token):
+            return bytes([int(piece[3:5], 16)])  # "<0x41>"
+        return piece.replace("▁", " ").encode()
+
+    def piece(self, token: int) -> str:
+        """The name of a token, for people: its piece, or the name of a control token."""
+        if token in self._added:
+            return self._added[token]
+        if not 0 <= token < self._processor.get_piece_size():
+            return f"<{token}>"
+        return str(self._processor.id_to_piece(token))
+
+    def control_id(self, name: str) -> int | None:
+        """The id of a control token by name; None when there is none of that name."""
+        return self._controls.get(name)
+
+    def is_control(self, token: int) -> bool:
+        """Whether a token is a control token."""
+        return token in self._added or (
+            0 <= token < self._processor.get_piece_size() and bool(self._processor.is_control(token))
+        )
+
+
+def encode_segments(tokenizer: Tokenizer, segments: Iterable[Segment]) -> list[int]:
+    """Ids of a rendered conversation. Raises TemplateError when the tokenizer lacks a control token."""
+    ids: list[int] = []
+    for segment in segments:
+        if segment.ids is not None:
+            ids += segment.ids
+        elif segment.control:
+            token = tokenizer.control_id(segment.text)
+            if token is None:
+                raise TemplateError(
+                    f"The template needs the control token {segment.text}, which this tokenizer does not have.",
+                    "Choose another with --template, or use --raw.",
+                )
+            ids.append(token)
+        else:
+            ids += tokenizer.encode(segment.text)
+    return ids

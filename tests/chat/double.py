@@ -1,0 +1,190 @@
+"""`ScriptedEngine`: the engine's interface without a model, for tests of everything that a person touches.
+
+Its tokens are characters and its ids are code points, so a test can read what was sent. It answers from a list, or
+repeats the last user message, and records every call.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from engine.errors import ContextOverflow
+from engine.events import Finish, PrefillProgress, StreamEvent, TextDelta, Timings, TokenEvent, Usage
+from engine.params import SamplingParams
+from engine.template import TFM, Message
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What fits, and what had to go."""
+
+    messages: tuple[Message, ...]
+    dropped: tuple[Message, ...]
+    dropped_tokens: int
+    prompt_tokens: int
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request that reached the engine."""
+
+    kind: str
+    prompt: Any
+    params: SamplingParams
+    overflow: str
+    prefill: str = ""
+
+    @property
+    def texts(self) -> list[tuple[str, str]]:
+        """The messages as (role, text)."""
+        return [(m.role, m.content) for m in self.prompt]
+
+
+class CharTokenizer:
+    """A character is a token."""
+
+    vocab_size = 0x110000
+
+    def encode(self, text: str) -> list[int]:
+        return [ord(char) for char in text]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        return "".join(map(chr, ids))
+
+    def piece(self, id: int) -> str:
+        return chr(id)
+
+
+@dataclass
+class ScriptedEngine:
+    """answers: what it says, in turn; when they are used up it repeats the prompt. chunk: characters a delta."""
+
+    answers: list[str] = field(default_factory=list)
+    delay: float = 0.0
+    prefill_delay: float = 0.0
+    chunk: int = 1
+    context: int = 100_000
+    defaults: dict[str, Any] = field(default_factory=dict)
+    reason: str = "eos"
+    fail: Exception | None = None  # raised after half of the answer
+
+    def __post_init__(self) -> None:
+        self.calls: list[Call] = []
+        self.loaded: dict[str, Any] = {}
+        self.tokenizer = CharTokenizer()
+        self.template = TFM
+        self.config = SimpleNamespace(vocab_size=0x110000, n_layers=1, max_positions=self.context)
+        self.info = SimpleNamespace(
+            name="scripted",
+            path="/nowhere",
+            parameters=10_000_000,
+            dtype="float32",
+            device="cpu",
+            threads=1,
+            template="tfm",
+            template_source="built in",
+        )
+        self._seen: list[int] = []
+
+    def loader(self, path: Any, **options: Any) -> "ScriptedEngine":
+        """Stands in for `load_engine`."""
+        self.loaded = {"path": path, **options}
+        if options.get("context"):
+            self.context = min(self.context, options["context"])
+        return self
+
+    def tokenize(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text)
+
+    def prompt_ids(self, messages: Sequence[Message], *, prefill: str = "") -> list[int]:
+        ids: list[int] = []
+        for segment in TFM.render(messages):
+            ids += [1] if segment.control else segment.ids or self.tokenize(segment.text)
+        return ids + self.tokenize(prefill)
+
+    def fit(self, messages: Sequence[Message], params: SamplingParams, overflow: str) -> Fit:
+        before, dropped, kept = len(self.prompt_ids(messages)), [], list(messages)
+        head = 1 if kept and kept[0].role == "system" else 0
+        while len(self.prompt_ids(kept)) > self.context:
+            if overflow == "error" or len(kept) - head <= 2:
+                raise ContextOverflow(f"The prompt has {before} tokens and the context holds {self.context}.")
+            dropped += kept[head : head + 2]
+            del kept[head : head + 2]
+        after = len(self.prompt_ids(kept))
+        return Fit(tuple(kept), tuple(dropped), before - after, after)
+
+    def generate(
+        self,
+        prompt: str | Sequence[int],
+        params: SamplingParams,
+        *,
+        overflow: str = "error",
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Iterator[StreamEvent]:
+        self.calls.append(Call("generate", prompt, params, overflow))
+        text = prompt if isinstance(prompt, str) else self.tokenizer.decode(prompt)
+        yield from self._stream([1, *self.tokenize(text)], text, params, overflow, cancelled)
+
+    def chat(
+        self,
+        messages: Sequence[Message],
+        params: SamplingParams,
+        *,
+        overflow: str = "drop-oldest",
+        prefill: str = "",
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Iterator[StreamEvent]:
+        self.calls.append(Call("chat", tuple(messages), params, overflow, prefill))
+        ids = self.prompt_ids(messages, prefill=prefill)
+        yield from self._stream(ids, messages[-1].content, params, overflow, cancelled)
+
+    def _stream(
+        self,
+        ids: list[int],
+        echo: str,
+        params: SamplingParams,
+        overflow: str,
+        cancelled: Callable[[], bool] | None,
+    ) -> Iterator[StreamEvent]:
+        if overflow == "error" and len(ids) > self.context:
+            raise ContextOverflow(f"The prompt has {len(ids)} tokens and the context holds {self.context}.")
+        stop = cancelled or (lambda: False)
+        answer = self.answers.pop(0) if self.answers else echo
+        reason, said = self.reason, ""
+        if len(answer) > params.max_new_tokens:
+            answer, reason = answer[: params.max_new_tokens], "length"
+        for done in range(0, len(ids), 10):
+            if stop():
+                answer, reason = "", "interrupted"
+                break
+            yield PrefillProgress(done, len(ids))
+            time.sleep(self.prefill_delay)
+        for start in range(0, len(answer), self.chunk):
+            if stop():
+                reason = "interrupted"
+                break
+            if self.fail and start >= len(answer) / 2:
+                raise self.fail
+            part = answer[start : start + self.chunk]
+            said += part
+            yield TextDelta(part, tuple(TokenEvent(ord(c), -0.5, ((ord(c), -0.5),)) for c in part))
+            time.sleep(self.delay)
+        yield self._finish(ids, said, reason, params)
+
+    def _finish(self, ids: list[int], said: str, reason: str, params: SamplingParams) -> Finish:
+        cached = 0
+        while cached < min(len(ids), len(self._seen)) and ids[cached] == self._seen[cached]:
+            cached += 1
+        new = tuple(map(ord, said))
+        self._seen = ids + list(new)
+        return Finish(
+            reason=reason,  # type: ignore[arg-type]
+            ids=new,
+            usage=Usage(len(ids), cached, len(new)),
+            timings=Timings(0.1, 0.1, 0.5),
+            seed=1234 if params.seed is None else params.seed,
+            stop="X" if reason == "stop" else None,
+            prefill_splits=(len(ids) - cached,),
+        )

@@ -1,0 +1,51 @@
+"""For every test: no network, a home of its own, one thread, and hypothesis without a clock."""
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Before torch is imported anywhere: tiny models run faster on one thread, and give the same numbers everywhere.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+
+_quiet = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
+settings.register_profile("default", deadline=None, derandomize=True, database=None, suppress_health_check=_quiet)
+settings.register_profile("random", deadline=None, max_examples=1000, suppress_health_check=_quiet)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The marks of this suite; `make test` runs what has none of them."""
+    config.addinivalue_line("markers", "slow: large sweeps and large models (make slow)")
+    config.addinivalue_line("markers", "soak: loops that kill and fuzz (make soak)")
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection to anything but this machine is an error: nothing here may need a download."""
+    connect: Callable[..., Any] = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> Any:
+        local = self.family == socket.AF_UNIX or str(address[0]).startswith(("127.", "::1", "localhost"))
+        if not local:
+            raise AssertionError(f"a test tried to connect to {address!r}")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Settings, history and caches in a folder of the test; nothing of the person who runs it is read or written."""
+    folder = tmp_path_factory.mktemp("home")
+    for name in [n for n in os.environ if n.startswith("TFM_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(folder))
+    for name in ("CONFIG", "STATE", "DATA", "CACHE"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(folder / name.lower()))
+    return folder

@@ -1,0 +1,46 @@
+"""Own training conversations, made from tables of strings: the same seed makes the same conversations.
+
+None holds a name or a prompt that the evaluation keeps for itself.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from random import Random
+
+from engine.template import Message
+from weights.data.own import arithmetic, identity, memory, personas, smalltalk, usage
+from weights.data.own.heldout import is_heldout
+
+Conversation = tuple[Message, ...]
+Generator = Callable[[Random, int], Iterator[Conversation]]
+
+
+def _drawn(one: Callable[[Random], Conversation], rng: Random, n: int) -> Iterator[Conversation]:
+    made = 0
+    while made < n:
+        conversation = one(rng)
+        if not is_heldout(conversation):
+            made += 1
+            yield conversation
+
+
+def _everyday(rng: Random, n: int) -> Iterator[Conversation]:
+    from weights.data.own import everyday
+
+    made = 0
+    while made < n:
+        for conversation in everyday.generate(rng, n - made):
+            if not is_heldout(conversation):
+                made += 1
+                yield conversation
+
+
+GENERATORS: dict[str, Generator] = {
+    "identity": partial(_drawn, identity.one),
+    "personas": partial(_drawn, personas.one),
+    "usage": partial(_drawn, usage.one),
+    "memory": partial(_drawn, memory.one),
+    "smalltalk": partial(_drawn, smalltalk.one),
+    "arithmetic": partial(_drawn, arithmetic.one),
+    "everyday": _everyday,
+}

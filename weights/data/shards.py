@@ -1,0 +1,137 @@
+"""Token shards: a source as ids on disk, built once, memory-mapped, keyed by data, tokenizer and code.
+
+A shard is three arrays: `ids` of all documents in a row, `target` (1 where an assistant speaks, or all of a text),
+and `starts`, the offset of each document, with the total at the end.
+"""
+
+import hashlib
+import json
+import os
+import random
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.errors import DataError
+from engine.template import TFM, Segment
+from engine.tokenizer import SentencePieceTokenizer
+from weights.data.readers import Record, Report, generate_own, read_file
+from weights.recipe import Source
+
+CODE = Path(__file__).parent
+BATCH = 2000  # records encoded at once
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The documents of one source as ids."""
+
+    ids: npt.NDArray[np.uint16]
+    target: npt.NDArray[np.uint8]
+    starts: npt.NDArray[np.int64]
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of each document."""
+        return np.diff(self.starts)
+
+
+def records(
+    name: str, source: Source, corpus: Path, files: tuple[str, ...], seed: int, report: Report
+) -> Iterator[Record]:
+    """All records of a source, in the order of its files, each file `passes` times."""
+    if source.format == "own":
+        yield from generate_own(name, source.count, random.Random(f"{seed} {name}"))
+        return
+    for number in range(source.passes):
+        for file in files:
+            yield from read_file(corpus / file, source.format, random.Random(f"{seed} {file} {number}"), report)
+
+
+def render(record: Record) -> list[tuple[Segment, bool]]:
+    """A record as segments, and whether each is to be learned when tuning: the assistant's words and their end.
+
+    Conversations go through the template that the chat uses: training ids are chat ids.
+    """
+    if not record.messages:
+        return [(Segment("<s>", True), False), (Segment(record.text), True), (Segment("</s>", True), True)]
+    rendered: list[tuple[Segment, bool]] = []
+    speaking = False
+    for segment in TFM.render(record.messages, add_generation_prompt=False):
+        opens = segment.control and segment.text == "<|assistant|>"
+        rendered.append((segment, speaking and not opens))
+        speaking = opens or (speaking and not (segment.control and segment.text == TFM.end_of_turn))
+    return rendered
+
+
+def shard_key(name: str, source: Source, corpus: Path, tokenizer: SentencePieceTokenizer, seed: int) -> str:
+    """A hash of all that decides a shard: the source's recipe, its files, the tokenizer, the code and tables here."""
+    digest = hashlib.sha256(json.dumps([name, asdict(source), seed]).encode())
+    own = [p for p in sorted(CODE.rglob("*")) if p.suffix in (".py", ".toml")]
+    for path in (tokenizer.path, *own, *(corpus / file for file in source.files)):
+        if not path.is_file():
+            raise DataError(f"The source {name!r} needs {path}, which is not there.")
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return f"{name}-{digest.hexdigest()[:16]}"
+
+
+def build_shard(
+    name: str, source: Source, corpus: Path, tokenizer: SentencePieceTokenizer, seed: int, cache: Path, report: Report
+) -> Shard:
+    """The shard of a source, from the cache when it is there. A build that is cut leaves no shard behind."""
+    home = cache / shard_key(name, source, corpus, tokenizer, seed)
+    if not home.is_dir():
+        half_built = home.with_name(home.name + ".tmp")
+        shutil.rmtree(half_built, ignore_errors=True)
+        half_built.mkdir(parents=True)
+        _write(half_built, records(name, source, corpus, source.files, seed, report), tokenizer)
+        os.replace(half_built, home)
+    return Shard(*(np.load(home / f"{part}.npy", mmap_mode="r") for part in ("ids", "target", "starts")))
+
+
+def _write(home: Path, source: Iterator[Record], tokenizer: SentencePieceTokenizer) -> None:
+    if tokenizer.vocab_size > 1 << 16:
+        raise DataError(f"A shard holds ids below 65,536; this tokenizer has {tokenizer.vocab_size}.")
+    ids: list[npt.NDArray[np.uint16]] = []
+    target: list[npt.NDArray[np.uint8]] = []
+    lengths: list[int] = []
+    for batch in _batches(source):
+        for row, learned in encode_records(batch, tokenizer):
+            ids.append(np.asarray(row, np.uint16))
+            target.append(np.asarray(learned, np.uint8))
+            lengths.append(len(row))
+    if not lengths:
+        raise DataError(f"The source {home.name} has no usable record.")
+    np.save(home / "ids.npy", np.concatenate(ids))
+    np.save(home / "target.npy", np.concatenate(target))
+    np.save(home / "starts.npy", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+
+
+def encode_records(batch: list[Record], tokenizer: SentencePieceTokenizer) -> Iterator[tuple[list[int], list[int]]]:
+    """(ids, learned) of each record; all texts are encoded in one parallel call."""
+    rendered = [render(record) for record in batch]
+    texts = [s.text for segments in rendered for s, _ in segments if not s.control]
+    encoded = iter(tokenizer.encode_batch(texts))
+    for segments in rendered:
+        ids: list[int] = []
+        learned: list[int] = []
+        for segment, learn in segments:
+            new = [tokenizer.control_id(segment.text) or 0] if segment.control else next(encoded)
+            ids += new
+            learned += [int(learn)] * len(new)
+        yield ids, learned
+
+
+def _batches(source: Iterator[Record]) -> Iterator[list[Record]]:
+    batch: list[Record] = []
+    for record in source:
+        batch.append(record)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,246 @@
+"""A recipe: one TOML file that says how a model is made, from corpus to shipped directory. Data, not code.
+
+An unknown key is an error that names the nearest known one. The resolved recipe is kept with the run.
+"""
+
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+from engine.config import ModelConfig
+from engine.errors import DataError
+from weights.data.own import GENERATORS
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class TokenizerRecipe:
+    """How the tokenizer is learned: from `sample_mb` megabytes of text, drawn evenly over the sources."""
+
+    vocab_size: int = 8192
+    sample_mb: float = 24.0
+
+
+@dataclass(frozen=True)
+class ModelRecipe:
+    """The shape of the decoder; the names are those of ModelConfig."""
+
+    d_model: int
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    d_ff: int
+    head_dim: int = 64
+    max_positions: int = 1024
+    rope_theta: float = 10000.0
+    norm_eps: float = 1e-5
+    tie_embeddings: bool = True
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where records come from: files of the corpus in one format, or `count` records of an own generator."""
+
+    format: str
+    files: tuple[str, ...] = ()
+    valid: tuple[str, ...] = ()
+    count: int = 0
+    passes: int = 1  # a shell table read twice is asked in two wordings
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One run of the training loop. Tokens are those that pass through the model, padding included."""
+
+    name: str
+    objective: Literal["lm", "chat"]
+    tokens: int
+    shares: Mapping[str, float]  # source -> part of the tokens, in any unit
+    row: int = 512  # positions in one row
+    batch: int = 16  # rows in one optimizer step
+    micro_batch: int = 16  # rows in one forward pass
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    lr: float = 1e-3
+    min_lr: float = 0.0  # where the schedule ends
+    warmup: int = 100  # steps
+    decay: float = 1.0  # part of the steps in which the rate falls: 1 is a cosine, less is warm-up-stable-decay
+    weight_decay: float = 0.1
+    clip: float = 1.0
+    save_minutes: float = 5.0
+    eval_every: int = 500  # steps
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole recipe."""
+
+    name: str
+    seed: int
+    model: ModelRecipe
+    sources: Mapping[str, Source]
+    stages: tuple[Stage, ...]
+    tokenizer: TokenizerRecipe = field(default_factory=TokenizerRecipe)
+    generation: Mapping[str, Any] = field(default_factory=dict)  # becomes generation_config.json
+
+    def stage(self, name: str) -> Stage:
+        """A stage by name. Raises DataError when the recipe has none of that name."""
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        raise DataError(
+            f"The recipe {self.name!r} has no stage {name!r}; it has {', '.join(s.name for s in self.stages)}."
+        )
+
+    def as_json(self) -> str:
+        """The resolved recipe, for the run's directory."""
+        return json.dumps(asdict(self), indent=1)
+
+
+def read_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
+    """The recipe in a TOML file, with `dotted.key=value` overrides (values are TOML; bare words are text).
+
+    Raises DataError for a file or value that cannot be used.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as e:
+        raise DataError(f"There is no recipe {path}.") from e
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+        raise DataError(f"The recipe {path} cannot be read: {e}.") from e
+    for override in overrides:
+        _override(table, override)
+    return recipe_from(table)
+
+
+def recipe_from(table: dict[str, Any]) -> Recipe:
+    """A recipe from plain tables. Raises DataError that names the key."""
+    table = dict(table)
+    stages = table.pop("stage", [])
+    if not stages or not _fits(stages, list[dict]):
+        raise DataError("The recipe has no stage: each is a table that begins with [[stage]].")
+    sources = table.pop("sources", {})
+    if not _fits(sources, Mapping[str, dict]):
+        raise DataError("The recipe's sources are no tables: each begins with [sources.NAME].")
+    sources = {n: _build(Source, s, f"sources.{n}") for n, s in sources.items()}
+    recipe = _build(
+        Recipe,
+        table
+        | {
+            "model": _build(ModelRecipe, table.get("model", {}), "model"),
+            "tokenizer": _build(TokenizerRecipe, table.get("tokenizer", {}), "tokenizer"),
+            "sources": sources,
+            "stages": tuple(_build(Stage, s, f"stage {s.get('name', '?')}") for s in stages),
+        },
+        "recipe",
+    )
+    for name, source in recipe.sources.items():
+        _check_source(name, source)
+    for stage in recipe.stages:
+        _check_numbers(stage)
+        for name in stage.shares:
+            if name not in recipe.sources:
+                raise DataError(
+                    f"Stage {stage.name!r} takes from {name!r}, which is no source.{_nearest(name, recipe.sources)}"
+                )
+        if stage.batch % stage.micro_batch:
+            raise DataError(
+                f"Stage {stage.name!r}: a batch of {stage.batch} is no multiple of {stage.micro_batch} rows."
+            )
+        if stage.row > recipe.model.max_positions:
+            raise DataError(
+                f"Stage {stage.name!r}: a row of {stage.row} is longer than max_positions {recipe.model.max_positions}."
+            )
+    return recipe
+
+
+def model_config(recipe: Recipe, vocab_size: int, eos_ids: tuple[int, ...]) -> ModelConfig:
+    """The ModelConfig of a recipe, for a tokenizer of `vocab_size` pieces."""
+    return ModelConfig(vocab_size=vocab_size, eos_ids=eos_ids, bos_id=1, **asdict(recipe.model))
+
+
+def _check_source(name: str, source: Source) -> None:
+    if source.format == "own":
+        if name not in GENERATORS:
+            raise DataError(f"sources.{name}: no own generator has this name.{_nearest(name, GENERATORS)}")
+        if source.count < 1:
+            raise DataError(f"sources.{name}: count must be at least 1, not {source.count}.")
+    elif not source.files or source.passes < 1:
+        raise DataError(f"sources.{name}: at least one file is needed, and at least one pass over it.")
+
+
+def _check_numbers(stage: Stage) -> None:
+    for key in ("tokens", "row", "batch", "micro_batch", "lr", "clip", "eval_every"):
+        if getattr(stage, key) <= 0:
+            raise DataError(f"Stage {stage.name!r}: {key} must be more than 0, not {getattr(stage, key)}.")
+    if min(stage.shares.values(), default=0) < 0 or sum(stage.shares.values()) <= 0:
+        raise DataError(f"Stage {stage.name!r}: no share may be negative, nor all of them zero.")
+
+
+def _build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
+    """A dataclass from a table: known keys only, none missing, values of its kinds, lists as tuples."""
+    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
+    if not isinstance(table, Mapping):
+        raise DataError(f"{where} must be a table, not {table!r}.")
+    for key, value in table.items():
+        if key not in known:
+            raise DataError(f"{where}: unknown key {key!r}.{_nearest(key, known)}")
+        if not _fits(value, known[key].type):
+            raise DataError(f"{where}: {key} cannot be {value!r}; {_wanted(known[key].type)}.")
+    for name, f in known.items():
+        if name not in table and f.default is MISSING and f.default_factory is MISSING:
+            raise DataError(f"{where}: the key {name!r} is missing.")
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value from TOML is of the kind that a field declares; a list serves as a tuple, an int as a float."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return value in parts
+    if origin in (tuple, list):
+        return isinstance(value, (list, tuple)) and all(_fits(v, parts[0]) for v in value)
+    if origin is Mapping:
+        return isinstance(value, Mapping) and all(_fits(v, parts[1]) for v in value.values())
+    if kind in (int, float):
+        return isinstance(value, (int, kind)) and not isinstance(value, bool)
+    return kind is Any or isinstance(value, kind)
+
+
+def _wanted(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return f"it is one of {', '.join(map(str, get_args(kind)))}"
+    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    return f"it must be {names.get(kind, 'a list of text' if get_origin(kind) is tuple else 'a table')}"
+
+
+def _nearest(key: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(key, list(known), 1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def _override(table: dict[str, Any], override: str) -> None:
+    """Set one dotted key; `stage.NAME.key` reaches into the stage of that name."""
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise DataError(f"An override is written key=value, not {override!r}.")
+    try:
+        value = tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *parents, last = key.split(".")
+    here: Any = table
+    for part in parents:
+        if isinstance(here, list):
+            here = next((s for s in here if s.get("name") == part), None)
+        else:
+            here = here.get(part) if part == "stage" else here.setdefault(part, {})
+        if not isinstance(here, (dict, list)):
+            raise DataError(f"The recipe has no place for {key!r}.")
+    if not isinstance(here, dict):
+        raise DataError(f"The recipe has no place for {key!r}.")
+    here[last] = value
