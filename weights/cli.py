@@ -106,6 +106,21 @@ def sft(
         typer.echo(export(shop))
 
 
+@app.command()
+def evaluate(
+    recipe: RecipeArgument,
+    corpus: CorpusOption,
+    out: OutOption,
+    changes: SetOption = None,
+    threads: ThreadsOption = None,
+) -> None:
+    """Measure the model that a recipe made, on the held-out files and prompts, and write its card."""
+    shop = open_workshop(recipe, corpus, out, changes, threads, False, False, None)
+    from weights.pipeline import write_model_card
+
+    typer.echo(write_model_card(shop))
+
+
 def _one_stage(name: str, shop: "Workshop") -> bool:
     from weights.pipeline import run_stage, say
 

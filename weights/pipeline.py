@@ -6,11 +6,11 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 
 import torch
 
+from engine.api import load_engine
 from engine.checkpoint import save_checkpoint
 from engine.decoder import DecoderLM
 from engine.errors import DataError
@@ -21,12 +21,14 @@ from weights.data.readers import Record, Report
 from weights.data.shards import Shard, build_shard, records, render, shard_key
 from weights.data.vocabulary import train_tokenizer
 from weights.evaluate.bits import bits_per_byte
+from weights.evaluate.card import evaluate, write_card
 from weights.recipe import Recipe, Stage, model_config
 from weights.train.loop import Run, train
 from weights.train.metrics import plot_losses
 from weights.train.state import load_state
 
-EVALUATED_BYTES = 16_000  # of each source, while training; the model card uses whole files
+EVALUATED_BYTES = 16_000  # of each source, while training
+CARD_BYTES = 300_000  # of each source, for the model card
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,17 @@ def export(shop: Workshop) -> Path:
     return target
 
 
+def write_model_card(shop: Workshop) -> str:
+    """Evaluate the exported model, write its README.md and evaluation.json; the numbers as JSON."""
+    target = shop.out / "model"
+    engine = load_engine(target)
+    numbers, answers = evaluate(engine, evaluation_records(shop, CARD_BYTES))
+    write_card(target, engine, shop.out, numbers, answers)
+    told = json.dumps(numbers, indent=1)
+    (shop.out / "evaluation.json").write_text(told + "\n", encoding="utf-8")
+    return told
+
+
 def initial_model(shop: Workshop, tokenizer: SentencePieceTokenizer) -> DecoderLM:
     """The recipe's decoder with the weights that its seed draws."""
     end = tokenizer.control_id(TFM.end_of_turn)
@@ -167,18 +180,18 @@ def fingerprint(shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer)
     return hashlib.sha256(facts.encode()).hexdigest()
 
 
-def evaluation_records(shop: Workshop, size: int | None) -> dict[str, list[Record]]:
-    """The first `size` bytes of records of each source that has held-out files (all of them for None)."""
+def evaluation_records(shop: Workshop, size: int) -> dict[str, list[Record]]:
+    """The first `size` characters of records of each source that has held-out files."""
     chosen: dict[str, list[Record]] = {}
     for name, source in shop.recipe.sources.items():
         if source.valid:
             stream = records(name, source, shop.corpus, source.valid, shop.recipe.seed, Report())
-            chosen[name] = list(stream) if size is None else list(_until(stream, size))
+            chosen[name] = list(_until(stream, size))
     return chosen
 
 
 def _until(stream: Iterator[Record], size: int) -> Iterator[Record]:
-    for record in islice(stream, 400):
+    for record in stream:
         yield record
         size -= len(record.text) + sum(len(m.content) for m in record.messages)
         if size <= 0:
