@@ -116,7 +116,7 @@ class Engine:
         )
         self._texts: dict[str, list[int]] = {}
         self._rules = self._token_rules()
-        if template is not None and template.name != "plain":
+        if template is not None:
             self._check_template(template)
 
     def _token_rules(self) -> TokenRules:
@@ -214,19 +214,21 @@ class Engine:
             if not 0 <= token < self.config.vocab_size:
                 raise UsageError(f"--logit-bias {token} is outside the vocabulary of {self.config.vocab_size} tokens.")
         seed = params.seed if params.seed is not None else secrets.randbits(SEED_BITS)
-        cache = self._prefixes.take(ids)
-        generation = Generation(
-            self.model, ids, params, cache, self._rules, seed=seed, keep=keep, shift=shift, cancelled=cancelled
-        )
         stop = None
+        cache = self._prefixes.take(ids)
+        held = ids[: cache.length]
         try:
+            generation = Generation(
+                self.model, ids, params, cache, self._rules, seed=seed, keep=keep, shift=shift, cancelled=cancelled
+            )
+            held = generation.sequence
             for item in stream(generation, detokenizer, stops):
                 if isinstance(item, str):
                     stop = item
                 else:
                     yield item
         finally:
-            self._prefixes.put(generation.sequence[: cache.length], cache)
+            self._prefixes.put(held[: cache.length], cache)
         yield Finish(
             reason="stop" if stop is not None else generation.reason or "length",
             ids=tuple(generation.completion),
@@ -245,7 +247,9 @@ class _Remembered:
 
     def __init__(self, tokenizer: Tokenizer, known: dict[str, list[int]]) -> None:
         self._tokenizer, self._known = tokenizer, known
-        self.control_id = tokenizer.control_id
+
+    def control_id(self, name: str) -> int | None:
+        return self._tokenizer.control_id(name)
 
     def encode(self, text: str) -> list[int]:
         if text not in self._known:

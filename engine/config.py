@@ -75,9 +75,16 @@ class ModelConfig:
             )
         if self.head_dim % 2:
             raise CheckpointError(f"config: head_dim must be even for rotary positions, not {self.head_dim}.")
-        if not self.norm_eps > 0 or not self.rope_theta > 0:
-            raise CheckpointError("config: norm_eps and rope_theta must be positive.")
+        for name in ("norm_eps", "rope_theta"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not value > 0:
+                raise CheckpointError(f"config: {name} must be a positive number, not {value!r}.")
+        for name in ("tie_embeddings", "attention_bias", "mlp_bias"):
+            if not isinstance(getattr(self, name), bool):
+                raise CheckpointError(f"config: {name} must be true or false, not {getattr(self, name)!r}.")
         for name, token in (("bos_id", self.bos_id), *(("eos_ids", e) for e in self.eos_ids)):
+            if token is not None and not isinstance(token, int):
+                raise CheckpointError(f"config: {name} must be whole numbers, not {token!r}.")
             if token is not None and not 0 <= token < self.vocab_size:
                 raise CheckpointError(f"config: {name} {token} is outside the vocabulary of {self.vocab_size} tokens.")
 

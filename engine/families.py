@@ -101,11 +101,12 @@ FAMILIES: dict[str, Family] = {f.architecture: f for f in (LLAMA,)}
 def family_of(config: Mapping[str, Any]) -> Family:
     """The family that a config.json names. Raises CheckpointError for one that the engine does not run."""
     names = config.get("architectures") or []
-    for name in names if isinstance(names, list) else [names]:
+    names = [str(name) for name in (names if isinstance(names, list) else [names])]
+    for name in names:
         if name in FAMILIES:
             return FAMILIES[name]
     raise CheckpointError(
-        f"config.json: the architecture {', '.join(map(str, names)) or 'is not named and'} cannot be run.",
+        f"config.json: the architecture {', '.join(names) or 'is not named and'} cannot be run.",
         f"The engine runs {', '.join(FAMILIES)}.",
     )
 
@@ -132,6 +133,9 @@ def read_config(raw: Mapping[str, Any]) -> ModelConfig:
         if value is None:
             raise CheckpointError(f"config.json: {theirs} is missing.")
         values[ours] = value
+    for theirs in ("hidden_size", "num_attention_heads"):  # divided below, before ModelConfig looks at them
+        if not isinstance(raw[theirs], int) or raw[theirs] < 1:
+            raise CheckpointError(f"config.json: {theirs} must be a whole number of at least 1, not {raw[theirs]!r}.")
     try:
         heads = values["n_heads"]
         values["head_dim"] = raw.get("head_dim") or values["d_model"] // heads
@@ -148,6 +152,7 @@ def read_config(raw: Mapping[str, Any]) -> ModelConfig:
 
 
 ROPE_KEYS: dict[str, frozenset[str]] = {
+    "default": frozenset(),
     "linear": frozenset({"factor"}),
     "dynamic": frozenset({"factor", "original_max_position_embeddings"}),
     "yarn": frozenset({
@@ -164,13 +169,13 @@ def _read_rope(raw: Mapping[str, Any], max_positions: int) -> tuple[float, RopeS
     theta = float(rope.pop("rope_theta", None) or raw.get("rope_theta") or 10000.0)
     kind = str(rope.pop("rope_type", None) or rope.pop("type", None) or "default")
     rope.pop("type", None)
-    if kind == "default":
-        return theta, None
     if kind not in ROPE_KEYS:
         raise CheckpointError(f"config.json: the rope scaling {kind!r} is not supported.")
     for key, value in rope.items():
         if key not in ROPE_KEYS[kind] and value is not None:
             raise CheckpointError(f"config.json: rope scaling {kind}: {key} = {value!r} is not supported.")
+    if kind == "default":
+        return theta, None
     original = rope.get("original_max_position_embeddings")
     original = original or raw.get("original_max_position_embeddings") or max_positions
     factor = rope.get("factor")

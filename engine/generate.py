@@ -3,7 +3,7 @@
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from engine.decoder import DecoderLM
 from engine.errors import ContextOverflow, ModelError
 from engine.events import FinishReason, PrefillProgress, Timings, TokenEvent
 from engine.params import SamplingParams
-from engine.sampler import History, TokenRules, sample, stages
+from engine.sampler import History, Stage, TokenRules, sample, stages
 
 PREFILL_CHUNK = 512  # positions; bounds the memory of a pass, and how long Ctrl-C waits
 
@@ -86,11 +86,11 @@ class Generation:
         logits = yield from self._read()
         read = first = last = time.perf_counter()
         while logits is not None:
-            token = self._sample(logits, active, history)
+            event = self._sample(logits, active, history)
+            token = event.id
             if self._rules.ends[token]:
                 self.reason = "eos"
                 break
-            event = self._event(token, logits)
             self.sequence.append(token)
             self.completion.append(token)
             history.add([token])
@@ -103,7 +103,7 @@ class Generation:
                 break
             logits = yield from self._next(token)
 
-    def _next(self, token: int) -> Iterator[PrefillProgress]:
+    def _next(self, token: int) -> Generator[PrefillProgress, None, Tensor | None]:
         """Logits after `token`, or None with the reason set: the step of every token but the first."""
         if self._cancelled():
             self.reason = "interrupted"
@@ -115,10 +115,10 @@ class Generation:
             return None
         kept, rest = self.sequence[: self._keep], self.sequence[self._keep :]
         self.cache.truncate(min(self.cache.length, self._keep))
-        self.sequence = kept + rest[-max(1, len(rest) // 2) :]
+        self.sequence[:] = kept + rest[-max(1, len(rest) // 2) :]
         return (yield from self._read())
 
-    def _read(self) -> Iterator[PrefillProgress]:
+    def _read(self) -> Generator[PrefillProgress, None, Tensor | None]:
         """Read what the cache does not hold yet, in chunks; the logits of its last token, or None if cancelled."""
         logits = None
         begin, total = self.cache.length, len(self.sequence)
@@ -132,23 +132,21 @@ class Generation:
             yield PrefillProgress(self.cache.length - begin, total - begin)
         return logits
 
-    def _sample(self, logits: Tensor, active: list, history: History) -> int:  # type: ignore[type-arg]
-        uniform = self._random.random()  # one number per token, whatever the settings
-        token = sample(
-            logits.cpu().unsqueeze(0), self.params, active, history, torch.tensor([uniform], dtype=torch.float64)
-        )
-        return int(token)
-
-    def _event(self, token: int, logits: Tensor) -> TokenEvent:
-        """The event of a token: logprobs are of the model's own distribution. Raises ModelError for NaN or inf."""
-        logprobs = logits.log_softmax(-1)
-        logprob = float(logprobs[token])
-        if not math.isfinite(logprob):
+    def _sample(self, logits: Tensor, active: Sequence[Stage], history: History) -> TokenEvent:
+        """The next token. Raises ModelError when the logits are no numbers, or no token is left to choose."""
+        logprobs = logits.log_softmax(-1)  # the model's own distribution, before any stage
+        if not math.isfinite(float(logprobs.max())):
             raise ModelError(
-                "The model's logits are not finite numbers; its weights are damaged or do not fit its dtype."
+                "The model's logits are not finite numbers; its weights are damaged or overflow their dtype."
             )
+        uniform = torch.tensor(
+            [self._random.random()], dtype=torch.float64
+        )  # one for each token, whatever the settings
+        token = int(sample(logits.cpu().unsqueeze(0), self.params, active, history, uniform))
+        if token >= len(logits):
+            raise ModelError("No token is left to choose from: the settings remove every one.")
         top: tuple[tuple[int, float], ...] = ()
         if self.params.logprobs:
             best = logprobs.topk(min(self.params.logprobs, len(logprobs)))
             top = tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
-        return TokenEvent(token, logprob, top)
+        return TokenEvent(token, float(logprobs[token]), top)

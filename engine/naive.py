@@ -54,7 +54,9 @@ def _linear(weights: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
 def _attention(model: DecoderLM, weights: dict[str, Tensor], block: str, x: Tensor, mask: Tensor) -> Tensor:
     config = model.config
     projected = _linear(weights, f"{block}attention.qkv", x)
-    q, k, v = (t.view(len(x), -1, config.head_dim).transpose(0, 1) for t in projected.split(config.qkv_rows, dim=-1))
+    n_query, n_key, _ = config.qkv_rows
+    parts = projected.tensor_split((n_query, n_query + n_key), dim=-1)
+    q, k, v = (part.view(len(x), -1, config.head_dim).transpose(0, 1) for part in parts)  # H T D, K T D
     mixed = attend_plainly(_rotate(model, q)[None], _rotate(model, k)[None], v[None], mask)[0]  # H T D
     return _linear(weights, f"{block}attention.out", mixed.transpose(0, 1).reshape(len(x), -1))
 

@@ -39,6 +39,7 @@ class SamplingParams:
     sampler_order: SamplerOrder = "transformers"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "stop", tuple(self.stop))  # a record holds a list
         _require(self.temperature, "--temperature", 0.0, 100.0)
         _require(self.top_k, "--top-k", 0, None)
         _require(self.top_p, "--top-p", 0.0, 1.0, open_low=True)

@@ -12,17 +12,22 @@ from engine.errors import TemplateError, TokenizerError
 from engine.template import Segment
 
 
-class Tokenizer(Protocol):
+class Encoder(Protocol):
+    """What turns segments into ids."""
+
+    def encode(self, text: str) -> list[int]: ...
+    def control_id(self, name: str) -> int | None: ...
+
+
+class Tokenizer(Encoder, Protocol):
     """What the engine asks of a tokenizer."""
 
     vocab_size: int
     adds_space_prefix: bool  # whether encoding puts a space before the text that decoding takes away again
 
-    def encode(self, text: str) -> list[int]: ...
     def decode(self, ids: Sequence[int]) -> str: ...
     def piece(self, token: int) -> str: ...
     def token_bytes(self, token: int) -> bytes: ...
-    def control_id(self, name: str) -> int | None: ...
     def is_control(self, token: int) -> bool: ...
 
 
@@ -113,7 +118,7 @@ class SentencePieceTokenizer:
         )
 
 
-def encode_segments(tokenizer: Tokenizer, segments: Iterable[Segment]) -> list[int]:
+def encode_segments(tokenizer: Encoder, segments: Iterable[Segment]) -> list[int]:
     """Ids of a rendered conversation. Raises TemplateError when the tokenizer lacks a control token."""
     ids: list[int] = []
     for segment in segments:

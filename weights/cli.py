@@ -14,6 +14,7 @@ app = typer.Typer(
     help="Build a model from a recipe and a directory of training text.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 
@@ -132,4 +133,4 @@ def _one_stage(name: str, shop: "Workshop") -> bool:
 
 def main(args: list[str] | None = None) -> None:
     """Run the trainer's command line on `args`; errors are the caller's to tell."""
-    app(args=args, standalone_mode=False)
+    app(args=args, prog_name="tfm train", standalone_mode=False)

@@ -76,8 +76,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, step: Step, cache: "LayerCache | None" = None) -> Tensor:
         batch, count, _ = x.shape
         heads = self.qkv(x).view(batch, count, -1, self.head_dim)  # B T H+2K D
-        qk, v = heads.split((self.n_heads + self.n_kv_heads, self.n_kv_heads), dim=2)
-        q, k = rotate(qk, step.cos, step.sin).transpose(1, 2).split((self.n_heads, self.n_kv_heads), dim=1)
+        qk, v = heads.tensor_split((self.n_heads + self.n_kv_heads,), dim=2)
+        q, k = rotate(qk, step.cos, step.sin).transpose(1, 2).tensor_split((self.n_heads,), dim=1)
         v = v.transpose(1, 2)
         if cache is not None:
             k, v = cache.write(k, v)

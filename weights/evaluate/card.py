@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.api import Engine
+from engine.tokenizer import SentencePieceTokenizer
 from weights.data.readers import Record
 from weights.evaluate.bits import bits_per_byte
 from weights.evaluate.rubrics import Answer, answer_cases, load_cases
@@ -24,9 +25,9 @@ def evaluate(engine: Engine, held_out: Mapping[str, Sequence[Record]]) -> tuple[
     answers = answer_cases(engine, load_cases())
     right = Counter(a.case.group for a in answers if a.right)
     asked = Counter(a.case.group for a in answers)
-    tokenizer = engine.tokenizer
+    assert isinstance(engine.tokenizer, SentencePieceTokenizer)
     return {
-        "bits_per_byte": bits_per_byte(engine.model, tokenizer, held_out),
+        "bits_per_byte": bits_per_byte(engine.model, engine.tokenizer, held_out),
         "right": {group: [right[group], asked[group]] for group in GROUPS},
         "mean_characters": round(sum(len(a.text) for a in answers) / len(answers), 1),
         "loops": sum(_loops(a.text) for a in answers),
@@ -39,7 +40,9 @@ def _loops(text: str) -> bool:
     return any(n > 3 for n in Counter(zip(words, words[1:], words[2:], words[3:], strict=False)).values())
 
 
-def write_card(directory: Path, engine: Engine, run: Path, numbers: Mapping[str, Any], answers: Sequence[Answer]) -> None:
+def write_card(
+    directory: Path, engine: Engine, run: Path, numbers: Mapping[str, Any], answers: Sequence[Answer]
+) -> None:
     """Write README.md into the model's directory. `run` holds the recipe and metrics of the training."""
     config = engine.config
     lines = [
@@ -53,8 +56,8 @@ def write_card(directory: Path, engine: Engine, run: Path, numbers: Mapping[str,
         f"SentencePiece pieces with byte fallback, {config.max_positions} positions. Stored as bfloat16.", "",
         "## Training", "", *_training(run), "",
         "## Held-out bits per byte", "",
-        "Of the first 300 kB of each source's validation files (lower is better; conversations are read through the chat
-template, and all roles' words count).", "",
+        "Of the first 300 kB of each source's validation files. Lower is better. Conversations are read through the",
+        "chat template, and the words of all roles count.", "",
         "| source | bits per byte |", "|---|---:|",
         *(f"| {name} | {value:.3f} |" for name, value in numbers["bits_per_byte"].items()), "",
         "## Answers by rubric", "",
@@ -84,7 +87,11 @@ def _training(run: Path) -> list[str]:
         tokens = len(rows) * stage["batch"] * stage["row"]
         lines.append(f"| {stage['name']} | {len(rows)} | {tokens:,} | {hours:.2f} | {sum(tail) / len(tail):.3f} |")
     names = ", ".join(recipe.get("sources", {}))
-    return [*lines, "", f"Recipe: weights/recipes/{recipe.get('name', '?')}.toml (seed {recipe.get('seed')}). Sources: {names}."]
+    return [
+        *lines,
+        "",
+        f"Recipe: weights/recipes/{recipe.get('name', '?')}.toml (seed {recipe.get('seed')}). Sources: {names}.",
+    ]
 
 
 def _samples(answers: Sequence[Answer]) -> list[str]:

@@ -97,7 +97,7 @@ def accumulate(model: DecoderLM, objective: Objective, stage: Stage, mixture: Mi
     for batch in batches:
         with torch.autocast("cpu", torch.bfloat16, enabled=fastest("matmul") == "bfloat16"):
             loss = objective(model, batch) / n_targets
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     return total
 
@@ -106,7 +106,7 @@ def _spoiled(step: int, loss: float, norm: float, home: Path) -> DataError:
     good = states(home)
     where = f"The last good state is {good[-1]}." if good else "There is no earlier state."
     return DataError(
-        f"The loss of step {step} is {loss} and its gradient's norm {norm}; it stopped before it could spoil the weights.",
+        f"The loss of step {step} is {loss}, its gradient's norm {norm}; training stopped before it spoilt the weights.",
         where,
     )
 

@@ -190,7 +190,7 @@ def sentence(description: str) -> str:
 
 def _typo(rng: random.Random, text: str) -> str:
     """Two neighbouring letters of one longer plain word change places."""
-    spots = [match for match in re.finditer(r"(?<![\w./`'\"-])[a-z]{5,}(?![\w./`'\"-])", text)]
+    spots = list(re.finditer(r"(?<![\w./`'\"-])[a-z]{5,}(?![\w./`'\"-])", text))
     if not spots:
         return text
     word = rng.choice(spots)
