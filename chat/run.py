@@ -126,6 +126,7 @@ def as_record(answer: Answer, request: Request, params: SamplingParams, engine: 
         "text": (request.prefill or "") + answer.text,
         "model": engine.info.name,
         "finish": {"reason": finish.reason, "stop": finish.stop},
+        "prompt_ids": list(finish.prompt_ids),
         "ids": list(finish.ids),
         "seed": finish.seed,
         "sampling": params.as_dict() | {"seed": finish.seed},

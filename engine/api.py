@@ -15,7 +15,7 @@ from engine.checkpoint import load_config, load_generation_config, load_model, s
 from engine.context import Fit, fit
 from engine.decoder import DecoderLM
 from engine.errors import CheckpointError, ContextOverflow, TemplateError, TokenizerError, UsageError
-from engine.events import Finish, StreamEvent, Usage
+from engine.events import Finish, FinishReason, StreamEvent, Usage
 from engine.generate import Generation, never_cancelled
 from engine.hardware import resolve_device, resolve_dtype
 from engine.params import SamplingParams
@@ -230,14 +230,20 @@ class Engine:
         finally:
             self._prefixes.put(held[: cache.length], cache)
         yield Finish(
-            reason="stop" if stop is not None else generation.reason or "length",
+            reason="stop" if stop is not None else _ended(generation),
             ids=tuple(generation.completion),
             usage=Usage(len(ids), generation.cached_tokens, len(generation.completion)),
             timings=generation.timings,
             seed=seed,
             stop=stop,
+            prompt_ids=tuple(ids),
             prefill_splits=tuple(generation.splits),
         )
+
+
+def _ended(generation: Generation) -> FinishReason:
+    assert generation.reason is not None, "an iteration that came to its end has a reason"
+    return generation.reason
 
 
 class _Remembered:

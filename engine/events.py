@@ -61,6 +61,7 @@ class Finish:
     """The end of a generation.
 
     ids: every sampled id, the end token excluded; what a conversation keeps as the answer.
+    prompt_ids: what the model was really given.
     prefill_splits: lengths of the chunks in which the new prompt tokens were read; a replay repeats them.
     """
 
@@ -70,6 +71,7 @@ class Finish:
     timings: Timings
     seed: int
     stop: str | None = None  # which stop string, when reason is "stop"
+    prompt_ids: tuple[int, ...] = ()
     prefill_splits: tuple[int, ...] = ()
 
 

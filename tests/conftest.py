@@ -19,12 +19,6 @@ settings.register_profile("random", deadline=None, max_examples=1000, suppress_h
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """The marks of this suite; `make test` runs what has none of them."""
-    config.addinivalue_line("markers", "slow: large sweeps and large models (make slow)")
-    config.addinivalue_line("markers", "soak: loops that kill and fuzz (make soak)")
-
-
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection to anything but this machine is an error: nothing here may need a download."""

@@ -77,6 +77,7 @@ class RotaryTable:
             self._length = 0 if dynamic else capacity  # angles of a dynamic length hold for this length only
         return cos[start:end], sin[start:end]
 
+    @torch.inference_mode(False)  # a table made while evaluating must serve training too
     def _compute(self, capacity: int, length: int, like: Tensor) -> tuple[Tensor, Tensor]:
         positions = torch.arange(capacity, dtype=torch.float32)
         angles = torch.outer(positions, inverse_frequencies(self.config, length))  # S D/2
@@ -90,6 +91,5 @@ class RotaryTable:
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate each head by its position. x: B T H D; cos, sin: T 1 D from RotaryTable. Returns B T H D."""
-    half = x.shape[-1] // 2
-    swapped = torch.cat((x[..., half:], x[..., :half]), -1)
+    swapped = x.roll(x.shape[-1] // 2, -1)  # the halves change places
     return torch.addcmul(x * cos, swapped, sin)

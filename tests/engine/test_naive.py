@@ -22,7 +22,7 @@ def naive_ids_without_end(model: DecoderLM, prompt: list[int], count: int, remov
     """naive_greedy, where `removed` tokens may not occur."""
     ids = list(prompt)
     for _ in range(count):
-        logits = naive_logits(model, ids)[-1]
+        logits = naive_logits(model, ids)[-1].clone()
         logits[removed] = -torch.inf
         ids.append(int(logits.argmax()))
     return ids[len(prompt) :]
@@ -73,7 +73,7 @@ def test_bf16_leaves_the_definition_only_at_a_near_tie() -> None:
     model = tiny_model(TINY, seed=3, dtype=torch.bfloat16)
     prompt = random_ids(50)
     generation = complete(model, prompt, greedy(200))
-    logits = naive_logits(model, prompt + generation.completion)[len(prompt) - 1 : -1]  # the same weights, in float32
+    logits = naive_logits(model, prompt + generation.completion)[len(prompt) - 1 : -1].clone()  # the same weights, in float32
     logits[:, [0, 1, 2]] = -torch.inf
     chosen = logits.gather(1, torch.tensor(generation.completion).unsqueeze(1))[:, 0]
     behind = (logits.max(-1).values - chosen) / logits[:, 3:].std(-1)

@@ -113,7 +113,7 @@ def test_a_reader_that_leaves_is_no_error(arguments: list[str], home: Path) -> N
         process.stdin = None
         assert os.read(reader, 1)
     os.close(reader)
-    _, err = process.communicate(b"hello\nagain\n" if process.stdin else None, timeout=30)
+    _, err = process.communicate(b"hello\nagain\n" if process.stdin else None, timeout=PATIENCE)
     assert (process.returncode, err) == (0, b"")
 
 
@@ -121,7 +121,7 @@ def test_a_full_disk_is_told(home: Path) -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
             [*DRIVER, "{}", "run", "x"], stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE,
-            env=environment(home), cwd=ROOT, check=False, timeout=30,
+            env=environment(home), cwd=ROOT, check=False, timeout=PATIENCE,
         )  # fmt: skip
     assert done.returncode == 1
     assert b"No space left" in done.stderr
@@ -155,7 +155,7 @@ def test_ctrl_c_in_run_keeps_what_there_is_and_exits_130(home: Path) -> None:
     assert process.stdout
     begun = os.read(process.stdout.fileno(), 1)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert (begun + out).startswith(b"word"[: len(begun + out) - 1])
     assert out.endswith(b"\n")
@@ -170,7 +170,7 @@ def test_ctrl_c_in_json_still_gives_a_whole_object(home: Path) -> None:
     assert process.stdout
     first = process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=PATIENCE)
     assert json.loads(first)["type"] == "delta"
     last = json.loads(out.splitlines()[-1])
     assert (last["type"], last["finish"]["reason"], process.returncode) == ("finish", "interrupted", 130)

@@ -106,7 +106,7 @@ def _spoiled(step: int, loss: float, norm: float, home: Path) -> DataError:
     good = states(home)
     where = f"The last good state is {good[-1]}." if good else "There is no earlier state."
     return DataError(
-        f"The loss of step {step} is {loss}, its gradient's norm {norm}; training stopped before it spoilt the weights.",
+        f"The loss of step {step} is {loss}, its gradient's norm {norm}; training stopped before the weights were.",
         where,
     )
 
