@@ -57,6 +57,8 @@ def load_engine(
     config = load_config(directory)
     if context is not None and context < 1:
         raise UsageError(f"--context must be at least 1, not {context}.")
+    if threads is not None and threads < 1:
+        raise UsageError(f"--threads must be at least 1, not {threads}.")
     if threads is not None:
         torch.set_num_threads(threads)
     tokenizer = SentencePieceTokenizer.from_dir(directory)
@@ -200,7 +202,8 @@ class Engine:
         ids = self.prompt_ids(fitted.messages, prefill=prefill)
         assert self.template is not None
         system = [m for m in fitted.messages[:1] if m.role == "system"]
-        keep = len(encode_segments(self.tokenizer, self.template.render(system, add_generation_prompt=False)))
+        remembered = _Remembered(self.tokenizer, self._texts)
+        keep = len(encode_segments(remembered, self.template.render(system, add_generation_prompt=False)))
         detokenizer = Detokenizer(self.tokenizer, skip_space=self.tokenizer.adds_space_prefix and not prefill)
         stops = (*params.stop, *self.template.stop)
         yield from self._run(ids, params, detokenizer, stops, keep, overflow == "shift", cancelled)
@@ -213,6 +216,9 @@ class Engine:
         for token in params.logit_bias:
             if not 0 <= token < self.config.vocab_size:
                 raise UsageError(f"--logit-bias {token} is outside the vocabulary of {self.config.vocab_size} tokens.")
+        for token in ids:
+            if not 0 <= token < self.config.vocab_size:
+                raise UsageError(f"The id {token} is outside the vocabulary of {self.config.vocab_size} tokens.")
         seed = params.seed if params.seed is not None else secrets.randbits(SEED_BITS)
         stop = None
         cache = self._prefixes.take(ids)

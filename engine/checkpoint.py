@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from engine.config import ModelConfig
 from engine.decoder import DecoderLM
-from engine.errors import CheckpointError
+from engine.errors import CheckpointError, UsageError
 from engine.families import Family, Placement, family_of, placements, read_config, write_config
 from engine.params import SamplingParams
 from engine.template import ChatTemplate
@@ -55,7 +56,7 @@ def load_config(directory: Path) -> ModelConfig:
     more = load_generation_config(directory).get("eos_token_id")
     ids = [*ids, *(more if isinstance(more, list) else [more])]
     # The union: a chat model's turn end may stand in one of the two files only, and without it nothing stops.
-    return read_config(raw | {"eos_token_id": list(dict.fromkeys(i for i in ids if i is not None))})
+    return read_config(raw | {"eos_token_id": [i for n, i in enumerate(ids) if i is not None and i not in ids[:n]]})
 
 
 def load_generation_config(directory: Path) -> dict[str, Any]:
@@ -65,12 +66,15 @@ def load_generation_config(directory: Path) -> dict[str, Any]:
 
 
 def sampling_defaults(generation: Mapping[str, Any]) -> dict[str, Any]:
-    """The sampling settings in a generation_config.json. Raises UsageError when one is out of range."""
+    """The sampling settings in a generation_config.json. Raises CheckpointError when one is out of range."""
     values = {k: v for k, v in generation.items() if k in SAMPLING_KEYS and v is not None}
     if generation.get("do_sample") is False:
         values = {k: v for k, v in values.items() if k in ("repetition_penalty", "max_new_tokens", "min_new_tokens")}
         values["greedy"] = True
-    SamplingParams(**values)
+    try:
+        SamplingParams(**values)
+    except UsageError as e:
+        raise CheckpointError(f"generation_config.json: {e}") from e
     return values
 
 
@@ -81,10 +85,13 @@ def load_model(directory: Path, config: ModelConfig, dtype: torch.dtype, device:
     """
     family = family_of(read_json(directory / "config.json"))
     files = _files_of_tensors(directory)
-    wanted = list(placements(family, config))
+    wanted = list(islice(placements(family, config), len(files) + 1))  # a config may ask for a thousand million layers
     _check_names(directory, wanted, files, family)
-    with torch.device(device), _default_dtype(dtype):
-        model = DecoderLM(config)  # without values: memory that is not written is not taken
+    try:
+        with torch.device(device), _default_dtype(dtype):
+            model = DecoderLM(config)  # without values: memory that is not written is not taken
+    except (RuntimeError, TypeError, OverflowError) as e:
+        raise CheckpointError(f"config.json: there is no memory for {config.n_parameters:,} parameters.") from e
     parameters = dict(model.named_parameters())
     by_file: dict[Path, list[Placement]] = {}
     for place in wanted:
@@ -117,7 +124,7 @@ def _files_of_tensors(directory: Path) -> dict[str, Path]:
     names = read_json(index).get("weight_map")
     if not isinstance(names, dict):
         raise CheckpointError(f"{index} has no weight_map.")
-    for shard in sorted(set(names.values())):
+    for shard in names.values():
         if not isinstance(shard, str) or Path(shard).name != shard:
             raise CheckpointError(f"{index} names {shard!r}, which is no file name in the directory.")
         if not (directory / shard).is_file():
@@ -128,7 +135,7 @@ def _files_of_tensors(directory: Path) -> dict[str, Path]:
 def _check_names(directory: Path, wanted: Iterable[Placement], files: Mapping[str, Path], family: Family) -> None:
     names = {place.theirs for place in wanted}
     if missing := sorted(names - set(files)):
-        raise CheckpointError(f"{directory}: the tensor {missing[0]} is missing ({len(missing)} missing in all).")
+        raise CheckpointError(f"{directory}: the tensor {missing[0]} is missing.")
     # A tied head may be stored too, and old checkpoints keep the angles; both are known to change nothing.
     harmless = ("lm_head.weight", "rotary_emb.inv_freq")
     if spare := sorted(name for name in set(files) - names if not name.endswith(harmless)):
@@ -196,9 +203,12 @@ def save_checkpoint(
     if tokenizer_path is not None:
         shutil.copyfile(tokenizer_path, half_written / "tokenizer.model")
         _write_json(half_written / "tokenizer_config.json", _tokenizer_config(template))
+    old = directory.with_name(directory.name + ".old.tmp")
+    shutil.rmtree(old, ignore_errors=True)
     if directory.exists():
-        shutil.rmtree(directory)
+        os.replace(directory, old)  # moved, not deleted: whenever this is cut, one of the two is whole
     os.replace(half_written, directory)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _tokenizer_config(template: ChatTemplate | None) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What a generation tells its consumer, as plain data. Torch-free, so that a terminal can be tested without a model.
 
-Order of a generation: any number of PrefillProgress, any number of TextDelta, exactly one Finish.
+Order of a generation: any number of PrefillProgress, any number of TextDelta, exactly one Finish. Only a shift of
+the context reads anew, with PrefillProgress between the TextDeltas.
 """
 
 from dataclasses import dataclass

@@ -143,7 +143,7 @@ class Generation:
             [self._random.random()], dtype=torch.float64
         )  # one for each token, whatever the settings
         token = int(sample(logits.cpu().unsqueeze(0), self.params, active, history, uniform))
-        if token >= len(logits):
+        if token >= len(logits) or self._rules.never[token]:
             raise ModelError("No token is left to choose from: the settings remove every one.")
         top: tuple[tuple[int, float], ...] = ()
         if self.params.logprobs:

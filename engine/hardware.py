@@ -33,7 +33,7 @@ def resolve_device(name: str) -> torch.device:
     """A torch device that is there. Raises UsageError otherwise."""
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()  # "meta" is a device that holds no numbers
     except (RuntimeError, AssertionError) as e:
         raise UsageError(f"--device {name} cannot be used here: {str(e).splitlines()[0]}") from e
     return device
@@ -44,10 +44,12 @@ def fastest(work: str) -> str:
     cache = Path(platformdirs.user_cache_dir("tfm")) / "processor.json"
     key = f"{processor_name()} torch {torch.__version__}"
     try:
-        known = json.loads(cache.read_text(encoding="utf-8"))
-        return str(known[key][work])
+        known = json.loads(cache.read_text(encoding="utf-8"))[key][work]
     except (OSError, ValueError, KeyError, TypeError):
-        measured = {name: _fastest_now(rows) for name, rows in (("decode", 1), ("matmul", 256))}
+        known = None
+    if known in list(DTYPES):
+        return str(known)
+    measured = {name: _fastest_now(rows) for name, rows in (("decode", 1), ("matmul", 256))}
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
         half_written = cache.with_suffix(f".{os.getpid()}.tmp")

@@ -77,6 +77,9 @@ class SamplingParams:
 
 def _require(value: float, flag: str, low: float, high: float | None, *, open_low: bool = False) -> None:
     """Raise UsageError unless low <= value <= high (low excluded when open_low). NaN is never inside."""
+    kinds = int if isinstance(low, int) else int | float  # a bound that is a whole number asks for one
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        raise UsageError(f"{flag} must be a {'whole ' if kinds is int else ''}number, not {value!r}.")
     inside = (value > low if open_low else value >= low) and (high is None or value <= high)
     if not inside:
         bounds = f"more than {low:g}" if open_low else f"at least {low:g}"

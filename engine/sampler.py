@@ -52,6 +52,7 @@ class History:
 
 
 Stage = Callable[[Tensor, History], Tensor]
+COLDEST = 1e-30  # a logit divided by less would overflow
 
 
 def stages(params: SamplingParams, rules: TokenRules) -> list[Stage]:
@@ -69,7 +70,7 @@ def stages(params: SamplingParams, rules: TokenRules) -> list[Stage]:
     ]
     if params.is_greedy:
         return before
-    temperature = _if(params.temperature != 1, lambda logits, _: logits / params.temperature)
+    temperature = _if(params.temperature != 1, lambda logits, _: logits / max(params.temperature, COLDEST))
     k = _if(params.top_k > 0, lambda logits, _: top_k(logits, params.top_k))
     p = _if(params.top_p < 1, lambda logits, _: top_p(logits, params.top_p))
     minimum = _if(params.min_p > 0, lambda logits, _: min_p(logits, params.min_p))

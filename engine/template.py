@@ -177,5 +177,5 @@ def load_template(name_or_path: str) -> ChatTemplate:
             end_of_turn=str(fields["end_of_turn"]),
             stop=tuple(str(s) for s in fields.get("stop", ())),
         )
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as e:
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as e:
         raise TemplateError(f"The template file {path} cannot be used: {e}.") from e

@@ -40,11 +40,15 @@ class SentencePieceTokenizer:
     def __init__(self, path: Path, added_controls: dict[str, int] | None = None) -> None:
         self.path = path
         try:
-            self._processor = sentencepiece.SentencePieceProcessor(model_proto=path.read_bytes())
+            data = path.read_bytes()
+            self._processor = sentencepiece.SentencePieceProcessor(model_proto=data)
+            first = self._processor.encode("a", out_type=str) if data else None
         except FileNotFoundError as e:
             raise TokenizerError(f"There is no tokenizer at {path}.") from e
         except (OSError, RuntimeError) as e:
             raise TokenizerError(f"{path} is not a readable SentencePiece model.") from e
+        if first is None:
+            raise TokenizerError(f"{path} is empty.")
         size = self._processor.get_piece_size()
         self._added = {i: name for name, i in (added_controls or {}).items() if i >= size}
         self.vocab_size = max([size, *(i + 1 for i in self._added)])
@@ -52,9 +56,11 @@ class SentencePieceTokenizer:
         for i in range(size):
             if self._processor.is_control(i):
                 self._controls[self._processor.id_to_piece(i)] = i
-        first = self._processor.encode("a", out_type=str)
         self.adds_space_prefix = bool(first) and first[0].startswith("▁")
         self._bytes = lru_cache(maxsize=None)(self._token_bytes)
+        # SentencePiece writes a space as ▁, so a ▁ that was typed would come back as a space: it goes in as its bytes.
+        mark = [int(self._processor.piece_to_id(f"<0x{byte:02X}>")) for byte in "▁".encode()]
+        self._mark = mark if all(map(self._processor.is_byte, mark)) and not self.adds_space_prefix else []
 
     @classmethod
     def from_dir(cls, directory: Path) -> "SentencePieceTokenizer":
@@ -65,20 +71,27 @@ class SentencePieceTokenizer:
             try:
                 entries = json.loads(config.read_text(encoding="utf-8")).get("added_tokens_decoder", {})
                 added = {str(e["content"]): int(i) for i, e in entries.items() if e.get("special")}
-            except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
                 raise TokenizerError(f"{config} cannot be read: {e}.") from e
         return cls(directory / "tokenizer.model", added)
 
     def encode(self, text: str) -> list[int]:
         """Ids of the text; no control token, whatever the text says."""
+        if "▁" in text and self._mark:
+            first, *rest = (self.encode(part) for part in text.split("▁"))
+            return first + [token for part in rest for token in (*self._mark, *part)]
         try:
             return list(self._processor.encode(text))
-        except UnicodeEncodeError:  # a lone surrogate has no UTF-8 form
+        except (UnicodeEncodeError, RuntimeError):  # a lone surrogate has no UTF-8 form
             return list(self._processor.encode(text.encode("utf-8", "replace").decode("utf-8")))
 
     def encode_batch(self, texts: Sequence[str], threads: int = -1) -> list[list[int]]:
         """`encode` of many texts, in parallel."""
-        return list(self._processor.encode(list(texts), num_threads=threads))
+        try:
+            encoded = list(self._processor.encode(list(texts), num_threads=threads))
+        except (UnicodeEncodeError, RuntimeError):
+            return [self.encode(text) for text in texts]
+        return [self.encode(t) if "▁" in t else ids for t, ids in zip(texts, encoded, strict=True)]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of the ids. Control tokens have none; bytes that are not UTF-8 become U+FFFD."""

@@ -1,5 +1,6 @@
 """For every test: no network, a home of its own, one thread, and hypothesis without a clock."""
 
+import itertools
 import os
 import socket
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, settings
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 
+_count = itertools.count()
 _quiet = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
 settings.register_profile("default", deadline=None, derandomize=True, database=None, suppress_health_check=_quiet)
 settings.register_profile("random", deadline=None, max_examples=1000, suppress_health_check=_quiet)
@@ -36,7 +38,8 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Settings, history and caches in a folder of the test; nothing of the person who runs it is read or written."""
-    folder = tmp_path_factory.mktemp("home")
+    folder = tmp_path_factory.getbasetemp() / f"home-{next(_count)}"
+    folder.mkdir()
     for name in [n for n in os.environ if n.startswith("TFM_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(folder))

@@ -25,7 +25,7 @@ TEXT = [
     "The quick brown fox jumps over the lazy dog. To extract an archive, type tar -xf name.tar.gz at the prompt.",
     "find . -size +100M lists the large files below the current folder; the list may be long, so pipe it into less.",
     "Who are you? I am a small language model. The model is small, and the answer to the question is in the text.",
-    "  Indented lines,  double spaces and\ttabs are kept.\nA new line is a token. Crème brûlée, naïve, Ärger, 你好, 😀.",
+    "  Indented lines,  double spaces and\ttabs are kept.\nA new line is a token. Crème brûlée, naïve, 你好, 😀.",
 ]
 
 
@@ -47,10 +47,23 @@ def llama2_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tokenizer.model as that of Llama 2: a space is put before every text, no controls but <s> and </s>."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(TEXT * 4), model_writer=model, model_type="bpe", vocab_size=380, byte_fallback=True,
-        character_coverage=0.99, normalization_rule_name="identity", add_dummy_prefix=True, remove_extra_whitespaces=False,
-        allow_whitespace_only_pieces=True, unk_id=0, bos_id=1, eos_id=2, pad_id=-1, num_threads=1, minloglevel=2,
-    )  # fmt: skip
+        sentence_iterator=iter(TEXT * 4),
+        model_writer=model,
+        model_type="bpe",
+        vocab_size=380,
+        byte_fallback=True,
+        character_coverage=0.99,
+        normalization_rule_name="identity",
+        add_dummy_prefix=True,
+        remove_extra_whitespaces=False,
+        allow_whitespace_only_pieces=True,
+        unk_id=0,
+        bos_id=1,
+        eos_id=2,
+        pad_id=-1,
+        num_threads=1,
+        minloglevel=2,
+    )
     path = tmp_path_factory.mktemp("llama2") / "tokenizer.model"
     path.write_bytes(model.getvalue())
     return path

@@ -31,7 +31,10 @@ def test_gated_mlp_is_its_formula() -> None:
     for p in mlp.parameters():
         p.normal_(0, 0.3)
     x = torch.randn(5, 32)
-    gate, up = x @ mlp.gate_up.weight.T[:, :48] + mlp.gate_up.bias[:48], x @ mlp.gate_up.weight.T[:, 48:] + mlp.gate_up.bias[48:]
+    gate, up = (
+        x @ mlp.gate_up.weight.T[:, :48] + mlp.gate_up.bias[:48],
+        x @ mlp.gate_up.weight.T[:, 48:] + mlp.gate_up.bias[48:],
+    )
     expected = (gate * torch.sigmoid(gate) * up) @ mlp.down.weight.T + mlp.down.bias
     assert torch.allclose(mlp(x), expected, atol=1e-5)
 
@@ -91,8 +94,12 @@ def test_a_rotation_turns_each_pair_by_its_angle() -> None:
     for t, head, i in ((0, 0, 0), (2, 1, 3), (3, 0, 1)):
         angle = (3 + t) / 10000 ** (2 * i / 8)
         first, second = float(x[0, t, head, i]), float(x[0, t, head, i + 4])
-        assert float(turned[0, t, head, i]) == pytest.approx(first * math.cos(angle) - second * math.sin(angle), abs=1e-5)
-        assert float(turned[0, t, head, i + 4]) == pytest.approx(second * math.cos(angle) + first * math.sin(angle), abs=1e-5)
+        assert float(turned[0, t, head, i]) == pytest.approx(
+            first * math.cos(angle) - second * math.sin(angle), abs=1e-5
+        )
+        assert float(turned[0, t, head, i + 4]) == pytest.approx(
+            second * math.cos(angle) + first * math.sin(angle), abs=1e-5
+        )
 
 
 def test_scores_depend_on_the_distance_and_not_on_the_place() -> None:

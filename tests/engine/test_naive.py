@@ -54,7 +54,9 @@ def test_naive_greedy_is_the_highest_logit_again_and_again(model: DecoderLM) -> 
 
 
 @pytest.mark.parametrize("chunk", [512, 64, 7, 3, 1])
-def test_cached_generation_equals_the_definition_for_200_tokens(model: DecoderLM, defined: list[int], chunk: int) -> None:
+def test_cached_generation_equals_the_definition_for_200_tokens(
+    model: DecoderLM, defined: list[int], chunk: int
+) -> None:
     """K2: one-shot prefill and every chunk size."""
     generation = complete(model, random_ids(50), greedy(200), chunk=chunk)
     assert generation.completion == defined
@@ -73,7 +75,9 @@ def test_bf16_leaves_the_definition_only_at_a_near_tie() -> None:
     model = tiny_model(TINY, seed=3, dtype=torch.bfloat16)
     prompt = random_ids(50)
     generation = complete(model, prompt, greedy(200))
-    logits = naive_logits(model, prompt + generation.completion)[len(prompt) - 1 : -1].clone()  # the same weights, in float32
+    logits = naive_logits(model, prompt + generation.completion)[
+        len(prompt) - 1 : -1
+    ].clone()  # the same weights, in float32
     logits[:, [0, 1, 2]] = -torch.inf
     chosen = logits.gather(1, torch.tensor(generation.completion).unsqueeze(1))[:, 0]
     behind = (logits.max(-1).values - chosen) / logits[:, 3:].std(-1)

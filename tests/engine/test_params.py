@@ -34,7 +34,7 @@ def test_a_value_without_meaning_is_refused_by_the_name_of_its_flag(name: str, v
 
 
 def test_more_minimum_than_maximum_tokens_is_refused_with_both_numbers() -> None:
-    with pytest.raises(UsageError, match="--min-new-tokens 9 .*--max-new-tokens 8"):
+    with pytest.raises(UsageError, match=r"--min-new-tokens 9 .*--max-new-tokens 8"):
         SamplingParams(min_new_tokens=9, max_new_tokens=8)
 
 

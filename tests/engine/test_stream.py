@@ -1,6 +1,7 @@
 """From tokens to text: the detokenizer and the stop matcher, under properties; and the stream of both."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given, settings
@@ -19,7 +20,7 @@ stop_sets = st.lists(st.text(alphabet="ab", min_size=1, max_size=4), min_size=1,
 def cut(data: bytes, cuts: Sequence[int]) -> list[bytes]:
     """The bytes cut at the given places."""
     places = sorted({0, len(data), *(c % (len(data) + 1) for c in cuts)})
-    return [data[a:b] for a, b in zip(places, places[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(places)]
 
 
 def detokenized(pieces: Sequence[bytes], **options: bool) -> str:
@@ -60,7 +61,9 @@ def test_streaming_any_ids_gives_the_decode_of_all(tokenizer: SentencePieceToken
 
 @given(ids=st.lists(st.integers(0, 379), max_size=60))
 @settings(max_examples=300)
-def test_streaming_a_llama_2_tokenizer_gives_the_decode_of_all(llama2_tokenizer: SentencePieceTokenizer, ids: list[int]) -> None:
+def test_streaming_a_llama_2_tokenizer_gives_the_decode_of_all(
+    llama2_tokenizer: SentencePieceTokenizer, ids: list[int]
+) -> None:
     """U3: the space before the first word goes, and no other."""
     detokenizer = Detokenizer(llama2_tokenizer, skip_space=llama2_tokenizer.adds_space_prefix)
     assert "".join(map(detokenizer.add, ids)) + detokenizer.finish() == llama2_tokenizer.decode(ids)
@@ -198,7 +201,11 @@ def test_held_text_is_let_go_at_the_end() -> None:
     assert [i.text for i in items if isinstance(i, TextDelta)] == ["so ", "", "STO"]
 
 
-@given(data=st.binary(max_size=30), cuts=st.lists(st.integers(0, 30), max_size=10), stops=st.lists(st.text(alphabet="ab\ufffdé", min_size=1, max_size=3), max_size=3))
+@given(
+    data=st.binary(max_size=30),
+    cuts=st.lists(st.integers(0, 30), max_size=10),
+    stops=st.lists(st.text(alphabet="ab\ufffdé", min_size=1, max_size=3), max_size=3),
+)
 def test_a_stream_is_the_whole_text_up_to_the_stop(data: bytes, cuts: list[int], stops: list[str]) -> None:
     pieces = cut(data, cuts)
     items = list(stream(token_events(range(len(pieces))), Detokenizer(ByteTokens(pieces)), stops))

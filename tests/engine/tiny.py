@@ -1,5 +1,6 @@
 """Tiny models and tokenizers of bytes, for tests that need a decoder but no language."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -26,7 +27,7 @@ KINDS: dict[str, ModelConfig] = {
     "mha untied": replace(TINY, n_kv_heads=4, tie_embeddings=False),
     "mqa biases": replace(TINY, n_kv_heads=1, attention_bias=True, mlp_bias=True),
     "wide heads": replace(TINY, head_dim=16),
-    "linear": replace(TINY, rope_scaling=RopeScaling("linear", 4.0, 64)),
+    "linear": replace(TINY, rope_scaling=RopeScaling("linear", 4.0, 256)),
     "dynamic": replace(TINY, rope_scaling=RopeScaling("dynamic", 4.0, 256)),
     "yarn": replace(TINY, rope_scaling=YARN, head_dim=16, rope_theta=100.0),
     "llama3": replace(TINY, rope_scaling=LLAMA3, head_dim=16, rope_theta=500.0),
@@ -60,11 +61,19 @@ def rules(vocab_size: int = 64, ends: Sequence[int] = (2,), never: Sequence[int]
 
 
 def complete(
-    model: Any, prompt: Sequence[int], params: SamplingParams, *, cache: KVCache | None = None, seed: int = 0, **more: Any
+    model: Any,
+    prompt: Sequence[int],
+    params: SamplingParams,
+    *,
+    cache: KVCache | None = None,
+    seed: int = 0,
+    **more: Any,
 ) -> Generation:
     """A generation that has run to its end."""
     cache = KVCache(model.config, dtype=model.embedding.weight.dtype) if cache is None else cache
-    generation = Generation(model, prompt, params, cache, more.pop("rules", rules(model.config.vocab_size)), seed=seed, **more)
+    generation = Generation(
+        model, prompt, params, cache, more.pop("rules", rules(model.config.vocab_size)), seed=seed, **more
+    )
     for _ in generation:
         pass
     return generation
@@ -137,10 +146,24 @@ def text_of(items: Sequence[object]) -> str:
     return "".join(i.text for i in items if isinstance(i, TextDelta))
 
 
-def finish_of(items: Sequence[object]) -> Finish:
-    """The one Finish of a stream, which stands last and after every progress and every text."""
+def finish_of(items: Sequence[object], *, shifted: bool = False) -> Finish:
+    """The one Finish of a stream, which stands last; progress comes before text, unless the context was shifted."""
     finishes = [i for i in items if isinstance(i, Finish)]
     assert len(finishes) == 1 and items[-1] is finishes[0]
     kinds = [0 if isinstance(i, PrefillProgress) else 1 for i in items[:-1]]
-    assert kinds == sorted(kinds)
+    assert kinds == sorted(kinds) or shifted
     return finishes[0]
+
+
+def chi_square_fits(counts: Sequence[int], probs: Sequence[float]) -> bool:
+    """Whether counts may be a sample of probs: Pearson's statistic below its 1 - 1e-6 quantile (Wilson-Hilferty)."""
+    total = sum(counts)
+    assert all(n == 0 for n, q in zip(counts, probs, strict=True) if q == 0)
+    cells = [(n, q * total) for n, q in zip(counts, probs, strict=True) if q > 0]
+    assert all(e >= 5 for _, e in cells), "too few draws for this distribution"
+    freedom = len(cells) - 1
+    if freedom == 0:
+        return True
+    statistic = sum((n - e) ** 2 / e for n, e in cells)
+    limit = freedom * (1 - 2 / (9 * freedom) + 4.753 * math.sqrt(2 / (9 * freedom))) ** 3
+    return statistic < limit

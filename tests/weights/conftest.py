@@ -47,7 +47,9 @@ def corpus_records() -> dict[str, list[Record]]:
 
 
 @pytest.fixture(scope="session")
-def tokenizer(corpus_records: Mapping[str, list[Record]], tmp_path_factory: pytest.TempPathFactory) -> SentencePieceTokenizer:
+def tokenizer(
+    corpus_records: Mapping[str, list[Record]], tmp_path_factory: pytest.TempPathFactory
+) -> SentencePieceTokenizer:
     """A tokenizer of 500 pieces, learned from the small corpus."""
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.model"
     everything = [r for records in corpus_records.values() for r in records]
@@ -118,7 +120,14 @@ def make_model() -> Callable[..., DecoderLM]:
     """A little decoder with weights drawn from a seed."""
 
     def make(seed: int = 0, vocab_size: int = VOCABULARY, d_model: int = 16, **changes: Any) -> DecoderLM:
-        shape: dict[str, Any] = {"n_layers": 2, "n_heads": 2, "n_kv_heads": 1, "head_dim": 8, "d_ff": 32, "max_positions": 64}
+        shape: dict[str, Any] = {
+            "n_layers": 2,
+            "n_heads": 2,
+            "n_kv_heads": 1,
+            "head_dim": 8,
+            "d_ff": 32,
+            "max_positions": 64,
+        }
         model = DecoderLM(ModelConfig(vocab_size=vocab_size, d_model=d_model, **(shape | changes)))
         model.init_weights(torch.Generator().manual_seed(seed))
         return model
@@ -127,7 +136,9 @@ def make_model() -> Callable[..., DecoderLM]:
 
 
 @pytest.fixture
-def tiny_run(make_shard: Callable[..., Shard], make_stage: Callable[..., Stage], make_model: Callable[..., DecoderLM]) -> Any:
+def tiny_run(
+    make_shard: Callable[..., Shard], make_stage: Callable[..., Stage], make_model: Callable[..., DecoderLM]
+) -> Any:
     """A model, a stage and its mixture, that train in a moment."""
 
     def make(seed: int = 1, **changes: Any) -> SimpleNamespace:

@@ -36,11 +36,15 @@ SHARES = {"a": 3.0, "b": 1.0, "c": 1.0}
 
 
 @pytest.mark.parametrize("objective", ["lm", "chat"])
-def test_the_same_seed_gives_the_same_rows_and_another_seed_others(objective: str, shards: dict[str, Shard], make_stage: Make) -> None:
+def test_the_same_seed_gives_the_same_rows_and_another_seed_others(
+    objective: str, shards: dict[str, Shard], make_stage: Make
+) -> None:
     stage = make_stage(objective=objective, shares=SHARES)
     assert rows(Mixture(stage, shards, 1)) == rows(Mixture(stage, shards, 1))
     assert rows(Mixture(stage, shards, 1)) != rows(Mixture(stage, shards, 2))
-    assert rows(Mixture(stage, shards, 1)) != rows(Mixture(make_stage(objective=objective, shares=SHARES, name="t"), shards, 1))
+    assert rows(Mixture(stage, shards, 1)) != rows(
+        Mixture(make_stage(objective=objective, shares=SHARES, name="t"), shards, 1)
+    )
 
 
 @pytest.mark.parametrize("objective", ["lm", "chat"])
@@ -152,7 +156,9 @@ def test_a_stage_without_sources_is_a_data_error(make_stage: Make) -> None:
 
 
 @pytest.mark.parametrize("cut", [3, 17, 40])  # in the first pass over the data, and in later ones
-def test_the_rows_of_a_cut_and_resumed_run_are_those_of_an_uncut_one(cut: int, shards: dict[str, Shard], make_stage: Make) -> None:
+def test_the_rows_of_a_cut_and_resumed_run_are_those_of_an_uncut_one(
+    cut: int, shards: dict[str, Shard], make_stage: Make
+) -> None:
     stage: Stage = make_stage(shares=SHARES, tokens=4000)
     mixture = Mixture(stage, shards, 1)
     assert mixture.n_steps > 45

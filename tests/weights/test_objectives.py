@@ -40,7 +40,9 @@ def test_more_padding_does_not_change_the_loss(batch: Batch, make_model: Make) -
     model = make_model()
     pad = (0, 8)
     padded = Batch(
-        functional.pad(batch.ids, pad), functional.pad(batch.targets, pad, value=-1), functional.pad(batch.documents, pad, value=-1)
+        functional.pad(batch.ids, pad),
+        functional.pad(batch.targets, pad, value=-1),
+        functional.pad(batch.documents, pad, value=-1),
     )
     with torch.no_grad():
         assert float(next_token(model, padded)) == pytest.approx(float(next_token(model, batch)), rel=1e-6)
@@ -54,7 +56,9 @@ def test_a_batch_without_a_target_costs_nothing(batch: Batch, make_model: Make) 
 
 @pytest.mark.parametrize("micro_batch", [1, 2, 4])
 @pytest.mark.parametrize("objective", ["lm", "chat"])
-def test_gradients_of_many_small_batches_are_those_of_one_large_one(objective: str, micro_batch: int, tiny_run: Make) -> None:
+def test_gradients_of_many_small_batches_are_those_of_one_large_one(
+    objective: str, micro_batch: int, tiny_run: Make
+) -> None:
     results = []
     for size in (8, micro_batch):
         run = tiny_run(objective=objective, batch=8, micro_batch=size, row=24)

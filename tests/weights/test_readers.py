@@ -116,7 +116,11 @@ def test_a_damaged_archive_is_a_data_error_that_names_the_file(ending: str, dama
     lines = "".join(json.dumps({"question": str(i * 7919), "answer": "a"}) + "\n" for i in range(4000)).encode()
     packed = (lzma.compress if ending == ".xz" else gzip.compress)(lines)
     middle = len(packed) // 2
-    bad = {"cut": packed[:middle], "other bytes": packed[:middle] + b"\xff" * 300 + packed[middle + 300 :], "no archive": lines}
+    bad = {
+        "cut": packed[:middle],
+        "other bytes": packed[:middle] + b"\xff" * 300 + packed[middle + 300 :],
+        "no archive": lines,
+    }
     path = tmp_path / f"rows{ending}"
     path.write_bytes(bad[damage])
     with pytest.raises(DataError, match=r"rows\.(xz|gz) is (damaged|not UTF-8)"):

@@ -116,7 +116,9 @@ def test_a_wrong_override_is_a_data_error_that_names_it(override: str, told: str
 
 
 @pytest.mark.parametrize("content", [None, b"name = ", b"\xff\xfe"])
-def test_a_recipe_that_cannot_be_read_is_a_data_error_that_names_the_file(content: bytes | None, tmp_path: Path) -> None:
+def test_a_recipe_that_cannot_be_read_is_a_data_error_that_names_the_file(
+    content: bytes | None, tmp_path: Path
+) -> None:
     path = tmp_path / "mine.toml"
     if content is not None:
         path.write_bytes(content)

@@ -58,7 +58,9 @@ def test_training_ids_of_a_conversation_are_the_chats_ids_and_the_answers(
 
 
 @given(conversations())
-def test_only_the_assistants_words_and_their_ends_are_learned(tokenizer: SentencePieceTokenizer, record: Record) -> None:
+def test_only_the_assistants_words_and_their_ends_are_learned(
+    tokenizer: SentencePieceTokenizer, record: Record
+) -> None:
     ((ids, learned),) = encode_records([record], tokenizer)
     expected = [0]  # <s>
     for message in record.messages:

@@ -46,7 +46,9 @@ def test_the_newline_is_one_piece_of_its_own(tokenizer: SentencePieceTokenizer) 
     (newline,) = tokenizer.encode("\n")
     assert tokenizer.token_bytes(newline) == b"\n"
     assert tokenizer.encode("a\n\nb").count(newline) == 2
-    assert not any(b"\n" in tokenizer.token_bytes(i) for i in range(tokenizer.vocab_size) if tokenizer.token_bytes(i) != b"\n")
+    assert not any(
+        b"\n" in tokenizer.token_bytes(i) for i in range(tokenizer.vocab_size) if tokenizer.token_bytes(i) != b"\n"
+    )
 
 
 @given(st.integers(0, 10**12))

@@ -21,7 +21,8 @@ def bits_per_byte(
     """For each source: bits that the model needs for the text of its records, divided by its UTF-8 bytes.
 
     Conversations are read through the chat template; all their words count, the control tokens count as bits
-    and not as bytes. Texts are read in windows of ROW tokens, each without the one before it.
+    and not as bytes. Texts are read in windows of ROW tokens, or of what the model can hold, each without the one
+    before it.
     """
     training = model.training
     model.eval()
@@ -33,10 +34,11 @@ def bits_per_byte(
 
 def _source(model: DecoderLM, tokenizer: SentencePieceTokenizer, records: Sequence[Record]) -> float:
     nats, size = 0.0, 0
+    row = min(ROW, model.config.max_positions)
     for record, (ids, _) in zip(records, encode_records(list(records), tokenizer), strict=True):
         size += len((record.text or "".join(m.content for m in record.messages)).encode())
-        for start in range(0, len(ids) - 1, ROW):
-            window = torch.tensor(ids[start : start + ROW + 1]).unsqueeze(0)
+        for start in range(0, len(ids) - 1, row):
+            window = torch.tensor(ids[start : start + row + 1]).unsqueeze(0)
             logits = model(window[:, :-1]).float()
             nats += float(functional.cross_entropy(logits[0], window[0, 1:], reduction="sum"))
     return nats / math.log(2) / max(1, size)

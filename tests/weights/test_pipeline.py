@@ -1,0 +1,280 @@
+"""weights/pipeline.py and weights/cli.py: from a recipe and a corpus to a model that chats, as a user runs it."""
+
+import json
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from engine.api import load_engine
+from engine.params import SamplingParams
+from engine.template import Message
+from engine.tokenizer import SentencePieceTokenizer
+
+ROOT = Path(__file__).parents[2]
+TINY = ROOT / "weights" / "recipes" / "tiny.toml"
+SHORT = (
+    "stage.pretrain.tokens=6000", "stage.sft.tokens=6000", "stage.pretrain.batch=4", "stage.pretrain.micro_batch=4",
+    "stage.sft.batch=4", "stage.sft.micro_batch=2", "model.n_layers=2", "sources.identity.count=30",
+    "sources.smalltalk.count=30",
+)  # fmt: skip
+
+
+def command(name: str, corpus: Path, out: Path, *more: str, sets: tuple[str, ...] = SHORT) -> list[str]:
+    flags = [part for value in sets for part in ("--set", value)]
+    paths = ["--corpus", str(corpus), "--out", str(out)]
+    speed = [] if name == "tokenizer" else ["--no-compile", "--threads", "1"]
+    return [sys.executable, "-m", "weights", name, str(TINY), *paths, *speed, *flags, *more]
+
+
+def run(arguments: list[str], environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+@dataclass
+class Done:
+    """How a command ended and what it wrote."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Here = Callable[[list[str]], Done]
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
+    """Run a command line of `python -m weights` in this process, where torch is loaded already."""
+
+    def run_here(arguments: list[str]) -> Done:
+        monkeypatch.setattr(sys, "argv", arguments[2:])
+        capsys.readouterr()
+        try:
+            runpy.run_module("weights", run_name="__main__")
+            code = 0
+        except SystemExit as e:
+            code = int(e.code or 0)
+        return Done(code, *capsys.readouterr())
+
+    return run_here
+
+
+def losses(out: Path, stage: str) -> list[float]:
+    rows = [json.loads(line) for line in (out / stage / "metrics.jsonl").read_text().splitlines()]
+    return [r["loss"] for r in rows if "loss" in r]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A place that a test fills once, for all of this module."""
+    return tmp_path_factory.mktemp("trained")
+
+
+@pytest.fixture
+def out(trained: Path, corpus: Path, environment: dict[str, str]) -> Path:
+    """Where `recipe` has run: the first test that asks for it waits for it."""
+    out = trained / "out"
+    if not out.exists():
+        done = run(command("recipe", corpus, out), environment)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == f"{out / 'model'}\n"
+        assert "Traceback" not in done.stderr
+    return out
+
+
+def test_one_command_makes_a_model_directory_and_all_that_belongs_to_a_run(out: Path) -> None:
+    for stage in ("pretrain", "sft"):
+        names = {p.name for p in (out / stage).iterdir()}
+        assert {"metrics.jsonl", "recipe.json", "losses.png"} <= names
+        assert any(name.endswith(".ckpt") for name in names)
+        assert losses(out, stage)
+        bits = [json.loads(x) for x in (out / stage / "metrics.jsonl").read_text().splitlines() if "bits_per_byte" in x]
+        assert set(bits[-1]["bits_per_byte"]) == {"tales", "hello", "facts"}
+    assert {p.name for p in (out / "model").iterdir()} == {
+        "config.json", "generation_config.json", "model.safetensors", "tokenizer.model", "tokenizer_config.json",
+    }  # fmt: skip
+    assert not list(out.rglob("*.tmp"))
+
+
+def test_the_model_directory_loads_and_chats(out: Path) -> None:
+    engine = load_engine(out / "model", dtype="float32", threads=1)
+    events = list(engine.chat([Message("user", "hello")], SamplingParams(seed=1, max_new_tokens=8)))
+    assert engine.template is not None
+    assert engine.template.name == "tfm"
+    assert engine.tokenizer.vocab_size == engine.config.vocab_size == 600
+    assert 1 <= len(events[-1].ids) <= 8
+    assert engine.defaults == {"temperature": 0.3, "top_p": 0.9, "max_new_tokens": 64}
+
+
+def test_transformers_loads_it_with_equal_logits_and_the_same_chat_ids(out: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    engine = load_engine(out / "model", dtype="float32", threads=1)
+    reference = transformers.AutoModelForCausalLM.from_pretrained(out / "model", dtype=torch.float32)
+    ids = engine.prompt_ids([Message("system", "Be brief."), Message("user", "hello there")])
+    with torch.no_grad():
+        wanted = reference(torch.tensor([ids])).logits[0]
+    torch.testing.assert_close(engine.logits(ids), wanted, atol=1e-4, rtol=0)
+
+
+def test_the_ids_of_the_tuning_shard_are_the_engines_chat_ids(out: Path, corpus: Path) -> None:
+    engine = load_engine(out / "model", dtype="float32", threads=1)
+    import numpy as np
+
+    (shard,) = (out / "shards").glob("facts-*")
+    ids, starts = np.load(shard / "ids.npy"), np.load(shard / "starts.npy")
+    rows = [json.loads(x) for x in (corpus / "qa" / "facts.train.jsonl").read_text(encoding="utf-8").splitlines()]
+    end = engine.tokenizer.control_id("<|end|>")
+    for row, start, stop in zip(rows, starts, starts[1:], strict=False):
+        prompt = engine.prompt_ids([Message("user", row["question"])])
+        assert ids[start:stop].tolist() == [*prompt, *engine.tokenize(row["answer"]), end]
+
+
+def test_the_same_command_again_trains_nothing_more_and_exports_again(
+    out: Path, corpus: Path, environment: dict[str, str]
+) -> None:
+    weights = (out / "model" / "model.safetensors").read_bytes()
+    metrics = {stage: (out / stage / "metrics.jsonl").read_bytes() for stage in ("pretrain", "sft")}
+    shutil.rmtree(out / "model")
+    done = run(command("recipe", corpus, out), environment)
+    assert (done.returncode, done.stdout) == (0, f"{out / 'model'}\n")
+    assert done.stderr.count("there is nothing more to train") == 2
+    assert (out / "model" / "model.safetensors").read_bytes() == weights
+    assert metrics == {stage: (out / stage / "metrics.jsonl").read_bytes() for stage in metrics}
+
+
+def test_the_out_of_another_recipe_is_refused_and_left_as_it_is(out: Path, corpus: Path, here: Here) -> None:
+    def files() -> dict[str, int]:
+        return {str(p): p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()}
+
+    before = files()
+    done = here(command("pretrain", corpus, out, "--set", "stage.pretrain.lr=0.1"))
+    assert done.returncode == 6
+    assert "state of another recipe" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert files() == before
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_leaves_and_the_next_run_ends_as_an_uncut_one(
+    how: signal.Signals, out: Path, corpus: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    shutil.copytree(out / "tokenizer", tmp_path / "tokenizer")
+    shutil.copytree(out / "shards", tmp_path / "shards")
+    metrics = tmp_path / "pretrain" / "metrics.jsonl"
+    process = subprocess.Popen(
+        command("recipe", corpus, tmp_path), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while process.poll() is None and not (metrics.is_file() and metrics.read_text().count("\n") >= 2):
+        time.sleep(0.005)
+    process.send_signal(how)
+    printed, told = process.communicate()
+    assert process.returncode == 0, told
+    assert printed == ""
+    assert "pretrain was stopped and saved; the same command goes on from there" in told
+    assert "Traceback" not in told
+    (state,) = (tmp_path / "pretrain").glob("*.ckpt")
+    steps = int(state.stem.removeprefix("step-"))
+    whole = losses(out, "pretrain")
+    assert 2 <= steps < len(whole)
+    assert losses(tmp_path, "pretrain") == whole[:steps]
+    if how == signal.SIGTERM:
+        done = run(command("recipe", corpus, tmp_path), environment)
+        assert done.returncode == 0, done.stderr
+        for stage in ("pretrain", "sft"):
+            assert losses(tmp_path, stage) == losses(out, stage)
+        weights = [(d / "model" / "model.safetensors").read_bytes() for d in (tmp_path, out)]
+        assert weights[0] == weights[1]
+
+
+def test_sft_that_is_stopped_early_says_so_and_exports_nothing(
+    out: Path, corpus: Path, tmp_path: Path, here: Here
+) -> None:
+    for part in ("tokenizer", "shards", "pretrain"):
+        shutil.copytree(out / part, tmp_path / part)
+    done = here(command("sft", corpus, tmp_path, "--stop-after", "2"))
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "sft was stopped and saved" in done.stderr
+    assert not (tmp_path / "model").exists()
+
+
+def test_the_command_tokenizer_makes_only_the_tokenizer(corpus: Path, tmp_path: Path, here: Here) -> None:
+    done = here(command("tokenizer", corpus, tmp_path))
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'tokenizer' / 'tokenizer.model'}\n")
+    assert [p.name for p in tmp_path.iterdir()] == ["tokenizer"]
+    assert SentencePieceTokenizer(tmp_path / "tokenizer" / "tokenizer.model").vocab_size == 600
+
+
+MISTAKES: list[tuple[str, tuple[str, ...], int, str]] = [
+    ("recipe", ("--corpus", "/nowhere"), 6, "There is no file /nowhere/"),
+    ("recipe", ("--set", 'sources.facts.files=["qa/none.jsonl"]'), 6, "qa/none.jsonl"),
+    ("recipe", ("--set", "model.d_modell=3"), 6, "Did you mean 'd_model'"),
+    ("recipe", ("--set", "tokenizer.vocab_size=90000"), 6, "The tokenizer could not be trained"),
+    ("recipe", ("--set", "tokenizer.vocab_size=50"), 6, "The tokenizer could not be trained"),
+    ("recipe", ("--out", str(TINY / "under a file")), 6, "--out"),
+    ("sft", (), 6, "The stage 'pretrain' has left no weights"),
+    ("recipe", ("--nonsense",), 2, "No such option"),
+    ("distil", (), 2, "No such command"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "code", "told"), MISTAKES, ids=lambda x: " ".join(x)[:40] if isinstance(x, tuple) else None
+)
+def test_a_mistake_is_one_sentence_and_its_exit_code_and_no_model(
+    name: str, more: tuple[str, ...], code: int, told: str, corpus: Path, tmp_path: Path, here: Here
+) -> None:
+    kept = tmp_path / "model" / "config.json"
+    kept.parent.mkdir()
+    kept.write_text("mine")
+    done = here([*command(name, corpus, tmp_path), *more])
+    assert (done.returncode, done.stdout) == (code, "")
+    *progress, error = done.stderr.splitlines()
+    assert error.startswith("tfm train: ")
+    assert told in error
+    assert "Traceback" not in done.stderr
+    assert all(line.startswith(("training a tokenizer", "pretrain: ", "sft: ")) for line in progress)
+    assert kept.read_text() == "mine"
+
+
+def test_bad_lines_are_told_with_file_and_line_and_strict_stops_at_them(
+    corpus: Path, tmp_path: Path, here: Here
+) -> None:
+    mine = shutil.copytree(corpus, tmp_path / "corpus")
+    with (mine / "qa" / "facts.train.jsonl").open("a") as file:
+        file.write("not json\n")
+    told = "facts.train.jsonl, line 25: "
+    loose = here(command("pretrain", mine, tmp_path / "out", "--stop-after", "1"))
+    assert loose.returncode == 0, loose.stderr
+    assert f"{told}Expecting value" in loose.stderr
+    assert "1 bad lines were left out" in loose.stderr
+    strict = here(command("pretrain", mine, tmp_path / "strict", "--strict"))
+    assert strict.returncode == 6
+    assert told in strict.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_the_whole_tiny_recipe_makes_a_model_that_greets(
+    corpus: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    done = run(command("recipe", corpus, tmp_path, sets=()), environment)
+    assert done.returncode == 0, done.stderr
+    engine = load_engine(tmp_path / "model", dtype="float32", threads=1)
+
+    def answer(*said: str) -> str:
+        events: list[Any] = list(
+            engine.chat([Message("user", said[0])], SamplingParams(greedy=True, max_new_tokens=60))
+        )
+        return engine.tokenizer.decode([i for i in events[-1].ids if not engine.tokenizer.is_control(i)])
+
+    assert any(word in answer("hello").lower() for word in ("hello", "hi", "hey"))
+    assert "tfm" in answer("What is your name?")
