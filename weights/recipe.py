@@ -121,10 +121,10 @@ def recipe_from(table: dict[str, Any]) -> Recipe:
     """A recipe from plain tables. Raises DataError that names the key."""
     table = dict(table)
     stages = table.pop("stage", [])
-    if not stages or not _fits(stages, list[dict]):
+    if not stages or not _fits(stages, list[dict]):  # type: ignore[type-arg]
         raise DataError("The recipe has no stage: each is a table that begins with [[stage]].")
     sources = table.pop("sources", {})
-    if not _fits(sources, Mapping[str, dict]):
+    if not _fits(sources, Mapping[str, dict]):  # type: ignore[type-arg]
         raise DataError("The recipe's sources are no tables: each begins with [sources.NAME].")
     sources = {n: _build(Source, s, f"sources.{n}") for n, s in sources.items()}
     recipe = _build(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sentencepiece
 import torch
 from tiny import KINDS, TINY, Scripted, Spy, finish_of, random_ids, text_of, tiny_model
 
@@ -468,3 +469,22 @@ def test_a_prompt_is_read_in_one_place_only(engine: Engine) -> None:
     engine.model = spy  # type: ignore[assignment]
     list(engine.chat(ASK, replace(TEN, max_new_tokens=1, min_new_tokens=1)))
     assert [i for ids in spy.read for i in ids] == engine.prompt_ids(ASK)
+
+
+def test_raw_greedy_text_continues_as_the_reference_does(engine_dir: Path, engine: Engine) -> None:
+    """Done when 4: SentencePiece itself makes the ids and the text, transformers' generate the tokens between."""
+    transformers = pytest.importorskip("transformers")
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(engine_dir / "tokenizer.model"))
+    reference = transformers.LlamaForCausalLM.from_pretrained(engine_dir, dtype=torch.float32).eval()
+    never = [i for i in range(pieces.get_piece_size()) if pieces.is_control(i)] + list(range(400, 416))
+    for prompt in ("The quick brown", "tar -xf", "  indented\n", "😀 你好", ""):
+        ids = [1, *pieces.encode(prompt)]
+        told = reference.generate(
+            torch.tensor([ids]),
+            attention_mask=torch.ones(1, len(ids), dtype=torch.long),
+            generation_config=transformers.GenerationConfig(max_new_tokens=30, do_sample=False, pad_token_id=0),
+            suppress_tokens=never,
+        )[0, len(ids) :].tolist()
+        items = list(engine.generate(prompt, SamplingParams(greedy=True, max_new_tokens=30, min_new_tokens=30)))
+        assert list(finish_of(items).ids) == told
+        assert text_of(items) == b"".join(map(engine.tokenizer.token_bytes, told)).decode("utf-8", "replace")

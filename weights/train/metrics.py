@@ -76,7 +76,7 @@ def plot_losses(metrics: Path, picture: Path) -> bool:
     from matplotlib import pyplot
 
     rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-    figure, axes = pyplot.subplots(figsize=(8, 4.5))
+    figure, axes = pyplot.subplots(figsize=(9, 4.5))
     trained = [(r["step"], r["loss"]) for r in rows if "loss" in r]
     axes.plot(*zip(*trained, strict=True), linewidth=0.7, label="training loss")
     axes.set(xlabel="step", ylabel="nats per token", title=metrics.parent.name)
@@ -87,7 +87,7 @@ def plot_losses(metrics: Path, picture: Path) -> bool:
         for name in held_out:
             points = [(r["step"], r["bits_per_byte"][name]) for r in rows if name in r.get("bits_per_byte", {})]
             right.plot(*zip(*points, strict=True), marker=".", linewidth=1, label=name)
-        right.legend(fontsize=6, loc="upper right")
+        right.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.1, 0.5))
     figure.tight_layout()
     figure.savefig(picture, dpi=120)
     pyplot.close(figure)
