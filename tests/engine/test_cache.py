@@ -340,9 +340,9 @@ def test_after_every_kind_of_finish_cache_and_ids_agree_and_the_next_turn_is_as_
         # Some token of the answer is made the end token.
         third = answer(fresh, ASK, LONG)[1].ids[3]
         engine._rules.ends[third] = True
-        said = answer(engine, ASK, SamplingParams(seed=11, max_new_tokens=12, temperature=1.5))[1].ids
+        end = answer(engine, ASK, SamplingParams(seed=11, max_new_tokens=12, temperature=1.5))[1]
         engine._rules.ends[third] = False
-        end_reason = "eos"
+        said, end_reason = end.ids, end.reason
     elif kind == "stop":
         stop = plain[2:4]
         text, end = answer(engine, ASK, SamplingParams(**(LONG.as_dict() | {"stop": [stop]})))
