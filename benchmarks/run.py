@@ -169,14 +169,18 @@ model.init_weights(torch.Generator().manual_seed(0))
 save_checkpoint(Path(sys.argv[1]) / "m", model)
 """
 MEASURE_LOAD = """
-import sys, json, resource, torch
+import sys, json, torch
 from pathlib import Path
 from engine.checkpoint import load_config, load_model
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+def peak():  # VmHWM, not ru_maxrss: that one is inherited from the process that started this one
+    return next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("VmHWM")) * 1024
+
+before = peak()
 d = Path(sys.argv[1]) / "m"
 model = load_model(d, load_config(d), getattr(torch, sys.argv[2]), torch.device("cpu"))
 weights = sum(p.nbytes for p in model.parameters())
-print(json.dumps((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / weights))
+print(json.dumps((peak() - before) / weights))
 """
 PARTS: dict[str, Callable[[Path, int], None]] = {"start": start, "decode": decode, "turns": turns, "load": load}
 

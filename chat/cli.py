@@ -142,8 +142,7 @@ def train(ctx: typer.Context) -> Work:
     def work() -> int:
         from weights.cli import main as train_main
 
-        train_main(list(ctx.args))
-        return 0
+        return train_main(list(ctx.args))
 
     return work
 

@@ -190,7 +190,8 @@ class Engine:
         yield from self._run(ids, params, detokenizer, params.stop, 1, overflow == "shift", cancelled)
 
     def _raw_ids(self, text: str) -> list[int]:
-        bos = [] if self.config.bos_id is None else [self.config.bos_id]
+        wanted = self.tokenizer.adds_bos or not text  # an empty text has nothing else to begin with
+        bos = [self.config.bos_id] if wanted and self.config.bos_id is not None else []
         return bos + (self.tokenize(text) if text else [])
 
     def chat(

@@ -51,7 +51,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def load_config(directory: Path) -> ModelConfig:
     """The ModelConfig of a checkpoint directory; end tokens that generation_config.json names are added."""
     raw = read_json(directory / "config.json")
-    eos = raw.get("eos_token_id")
+    eos = raw.get("eos_token_id", family_of(raw).defaults["eos_token_id"])
     ids = eos if isinstance(eos, list) else [eos]
     more = load_generation_config(directory).get("eos_token_id")
     ids = [*ids, *(more if isinstance(more, list) else [more])]

@@ -92,7 +92,7 @@ LLAMA = Family(
     ),
     defaults={
         "rms_norm_eps": 1e-6, "max_position_embeddings": 2048, "tie_word_embeddings": False,
-        "attention_bias": False, "mlp_bias": False,
+        "attention_bias": False, "mlp_bias": False, "bos_token_id": 1, "eos_token_id": 2,
     },
 )  # fmt: skip
 FAMILIES: dict[str, Family] = {f.architecture: f for f in (LLAMA,)}
@@ -119,7 +119,7 @@ def read_config(raw: Mapping[str, Any]) -> ModelConfig:
     family = family_of(raw)
     known = set(family.fields) | set(family.required) | HARMLESS
     for key, value in raw.items():
-        if key not in known and value not in (None, False):
+        if key not in known and value is not None:
             raise CheckpointError(f"config.json: {key} = {value!r} is not supported and may change the result.")
         if key in family.required and value not in family.required[key]:
             raise CheckpointError(f"config.json: {key} = {value!r} is not supported; {family.required[key][0]!r} is.")
@@ -142,9 +142,10 @@ def read_config(raw: Mapping[str, Any]) -> ModelConfig:
         if not raw.get("head_dim") and values["d_model"] % heads:
             raise CheckpointError(f"config.json: {heads} heads do not divide hidden_size {values['d_model']}.")
         theta, scaling = _read_rope(raw, values["max_positions"])
-        eos = raw.get("eos_token_id")
+        eos = raw.get("eos_token_id", family.defaults["eos_token_id"])
+        bos = raw.get("bos_token_id", family.defaults["bos_token_id"])
         return ModelConfig(
-            **values, rope_theta=theta, rope_scaling=scaling, bos_id=raw.get("bos_token_id"),
+            **values, rope_theta=theta, rope_scaling=scaling, bos_id=bos,
             eos_ids=tuple(eos) if isinstance(eos, list) else () if eos is None else (eos,),
         )  # fmt: skip
     except (TypeError, ZeroDivisionError, ValueError) as e:
@@ -176,8 +177,7 @@ def _read_rope(raw: Mapping[str, Any], max_positions: int) -> tuple[float, RopeS
             raise CheckpointError(f"config.json: rope scaling {kind}: {key} = {value!r} is not supported.")
     if kind == "default":
         return theta, None
-    original = rope.get("original_max_position_embeddings")
-    original = original or raw.get("original_max_position_embeddings") or max_positions
+    original = rope.get("original_max_position_embeddings") or max_positions
     factor = rope.get("factor")
     if factor is None and kind == "yarn":
         factor = max_positions / original

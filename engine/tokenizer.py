@@ -24,6 +24,7 @@ class Tokenizer(Encoder, Protocol):
 
     vocab_size: int
     adds_space_prefix: bool  # whether encoding puts a space before the text that decoding takes away again
+    adds_bos: bool  # whether a raw text begins with BOS
 
     def decode(self, ids: Sequence[int]) -> str: ...
     def piece(self, token: int) -> str: ...
@@ -37,8 +38,9 @@ class SentencePieceTokenizer:
     Raises TokenizerError when the file is missing or no SentencePiece model.
     """
 
-    def __init__(self, path: Path, added_controls: dict[str, int] | None = None) -> None:
+    def __init__(self, path: Path, added_controls: dict[str, int] | None = None, *, adds_bos: bool = True) -> None:
         self.path = path
+        self.adds_bos = adds_bos
         try:
             data = path.read_bytes()
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=data)
@@ -66,14 +68,17 @@ class SentencePieceTokenizer:
     def from_dir(cls, directory: Path) -> "SentencePieceTokenizer":
         """The tokenizer.model of a checkpoint directory, with the control tokens of its tokenizer_config.json."""
         added: dict[str, int] = {}
+        adds_bos = True  # what a Llama tokenizer does when its config does not say
         config = directory / "tokenizer_config.json"
         if config.is_file():
             try:
-                entries = json.loads(config.read_text(encoding="utf-8")).get("added_tokens_decoder", {})
+                told = json.loads(config.read_text(encoding="utf-8"))
+                adds_bos = told.get("add_bos_token") is not False
+                entries = told.get("added_tokens_decoder", {})
                 added = {str(e["content"]): int(i) for i, e in entries.items() if e.get("special")}
             except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
                 raise TokenizerError(f"{config} cannot be read: {e}.") from e
-        return cls(directory / "tokenizer.model", added)
+        return cls(directory / "tokenizer.model", added, adds_bos=adds_bos)
 
     def encode(self, text: str) -> list[int]:
         """Ids of the text; no control token, whatever the text says."""

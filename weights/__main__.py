@@ -9,7 +9,7 @@ from weights.cli import main
 
 if __name__ == "__main__":
     try:
-        main()
+        sys.exit(main())
     except TfmError as e:
         print(f"tfm train: {e}", file=sys.stderr)
         sys.exit(e.exit_code)

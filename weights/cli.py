@@ -65,6 +65,8 @@ def recipe(
 
     if model := run_recipe(shop):
         typer.echo(model)
+    elif stop_after is None:
+        raise KeyboardInterrupt  # saved and told: Typer turns it into exit code 130
 
 
 @app.command()
@@ -128,9 +130,12 @@ def _one_stage(name: str, shop: "Workshop") -> bool:
     done = run_stage(shop, name)
     if not done:
         say(f"{name} was stopped and saved; the same command goes on from there")
+        if shop.stop_after is None:
+            raise KeyboardInterrupt  # Typer turns it into exit code 130
     return done
 
 
-def main(args: list[str] | None = None) -> None:
-    """Run the trainer's command line on `args`; errors are the caller's to tell."""
-    app(args=args, prog_name="tfm train", standalone_mode=False)
+def main(args: list[str] | None = None) -> int:
+    """Run the trainer's command line on `args`; the exit code of what did not fail. Errors are the caller's to tell."""
+    code = app(args=args, prog_name="tfm train", standalone_mode=False)
+    return code if isinstance(code, int) else 0  # Typer gives 130 back for an interruption

@@ -254,8 +254,13 @@ def test_every_option_is_a_setting_or_read_at_the_edge() -> None:
 def test_train_hands_all_its_arguments_on(monkeypatch: pytest.MonkeyPatch) -> None:
     received: list[list[str]] = []
     module = ModuleType("weights.cli")
-    module.main = received.append  # type: ignore[attr-defined]
+
+    def main(arguments: list[str]) -> int:
+        received.append(arguments)
+        return 130
+
+    module.main = main  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "weights.cli", module)
     arguments = ["pretrain", "--steps", "5", "-x", "--help", "recipe.toml", "--debug"]
-    assert cli.run_app(["train", *arguments]) == 0
+    assert cli.run_app(["train", *arguments]) == 130
     assert received == [arguments]

@@ -178,7 +178,7 @@ def test_a_signal_saves_and_leaves_and_the_next_run_ends_as_an_uncut_one(
         time.sleep(0.005)
     process.send_signal(how)
     printed, told = process.communicate()
-    assert process.returncode == 0, told
+    assert process.returncode == 130, told
     assert printed == ""
     assert "pretrain was stopped and saved; the same command goes on from there" in told
     assert "Traceback" not in told
