@@ -168,6 +168,11 @@ def _take_weights(shop: Workshop, model: DecoderLM, stage: Stage) -> None:
     state = load_state(shop.out / stage.name)
     if state is None or not state["done"]:
         raise DataError(f"The stage {stage.name!r} has left no weights under {shop.out}.", "Run it first.")
+    shapes = {name: tuple(tensor.shape) for name, tensor in state["model"].items()}
+    if shapes != {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}:
+        raise DataError(
+            f"The weights that {stage.name!r} left under {shop.out} have another shape than the recipe's model."
+        )
     model.load_state_dict(state["model"])
 
 

@@ -75,7 +75,7 @@ def train(model: DecoderLM, stage: Stage, mixture: Mixture, run: Run) -> bool:
             last = done == mixture.n_steps
             if run.evaluate and (done % stage.eval_every == 0 or last):
                 metrics.write({"step": step, "bits_per_byte": dict(run.evaluate(model))})
-            leaving = stopping.is_set() or done == run.stop_after
+            leaving = stopping.is_set() or (run.stop_after is not None and done >= run.stop_after)
             if leaving or last or time.monotonic() - saved_at > 60 * stage.save_minutes:
                 save_state(run.home, done, model, optimizers, run.fingerprint, last)
                 saved_at = time.monotonic()
