@@ -140,3 +140,23 @@ def test_a_compiled_run_learns_as_a_plain_one_and_its_state_loads_without_compil
     assert state is not None
     assert not any("_orig_mod" in name for name in state["model"])
     assert train(plain.model, plain.stage, plain.mixture, Run(tmp_path / "compiled", "f"))
+
+
+@pytest.mark.slow
+def test_a_compiled_run_on_two_threads_repeats_itself_bit_for_bit(tiny_run: Make, tmp_path: Path) -> None:
+    """The first default model's losses differed from step 3 on: a compiled gradient was summed as threads came."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for name in ("one", "two"):
+            made = tiny_run()
+            train(made.model, made.stage, made.mixture, Run(tmp_path / name, "f", compiled=True, stop_after=8))
+    finally:
+        torch.set_num_threads(before)
+    assert losses(tmp_path / "one") == losses(tmp_path / "two")
+
+
+def test_training_leaves_torchs_determinism_as_it_was(tiny_run: Make, tmp_path: Path) -> None:
+    made = tiny_run()
+    train(made.model, made.stage, made.mixture, Run(tmp_path, "f", stop_after=1))
+    assert not torch.are_deterministic_algorithms_enabled()

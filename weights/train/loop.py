@@ -56,6 +56,7 @@ def train(model: DecoderLM, stage: Stage, mixture: Mixture, run: Run) -> bool:
     model.train()
     saved_at = time.monotonic()
     with (
+        _deterministic(),
         _asked_to_stop() as stopping,
         Metrics(run.home, stage.name, mixture.n_steps, first, stage.batch * stage.row) as metrics,
     ):
@@ -109,6 +110,17 @@ def _spoiled(step: int, loss: float, norm: float, home: Path) -> DataError:
         f"The loss of step {step} is {loss}, its gradient's norm {norm}; training stopped before the weights were.",
         where,
     )
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    """Sums in a fixed order: on several threads a compiled embedding's gradient is else added up as threads arrive."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 @contextmanager
