@@ -57,9 +57,9 @@ def load_engine(
     config = load_config(directory)
     if context is not None and context < 1:
         raise UsageError(f"--context must be at least 1, not {context}.")
-    if threads is not None and threads < 1:
-        raise UsageError(f"--threads must be at least 1, not {threads}.")
     if threads is not None:
+        if threads < 1:
+            raise UsageError(f"--threads must be at least 1, not {threads}.")
         torch.set_num_threads(threads)
     tokenizer = SentencePieceTokenizer.from_dir(directory)
     if tokenizer.vocab_size > config.vocab_size:  # fewer is normal: vocabularies are padded

@@ -139,9 +139,8 @@ class Generation:
             raise ModelError(
                 "The model's logits are not finite numbers; its weights are damaged or overflow their dtype."
             )
-        uniform = torch.tensor(
-            [self._random.random()], dtype=torch.float64
-        )  # one for each token, whatever the settings
+        # One number for each token, whatever the settings.
+        uniform = torch.tensor([self._random.random()], dtype=torch.float64)
         token = int(sample(logits.cpu().unsqueeze(0), self.params, active, history, uniform))
         if token >= len(logits) or self._rules.never[token]:
             raise ModelError("No token is left to choose from: the settings remove every one.")

@@ -63,10 +63,10 @@ def recipe(
     shop = open_workshop(recipe, corpus, out, changes, threads, compiled, strict, stop_after)
     from weights.pipeline import run_recipe
 
-    if model := run_recipe(shop):
+    model = run_recipe(shop)
+    _mind_interruption(model is not None, stop_after)
+    if model is not None:
         typer.echo(model)
-    elif stop_after is None:
-        raise KeyboardInterrupt  # saved and told: Typer turns it into exit code 130
 
 
 @app.command()
@@ -125,14 +125,17 @@ def evaluate(
 
 
 def _one_stage(name: str, shop: "Workshop") -> bool:
-    from weights.pipeline import run_stage, say
+    from weights.pipeline import run_stage
 
     done = run_stage(shop, name)
-    if not done:
-        say(f"{name} was stopped and saved; the same command goes on from there")
-        if shop.stop_after is None:
-            raise KeyboardInterrupt  # Typer turns it into exit code 130
+    _mind_interruption(done, shop.stop_after)
     return done
+
+
+def _mind_interruption(done: bool, stop_after: int | None) -> None:
+    """A run that was to end and did not was interrupted (saved, and told): Typer turns this into exit code 130."""
+    if not done and stop_after is None:
+        raise KeyboardInterrupt
 
 
 def main(args: list[str] | None = None) -> int:

@@ -117,6 +117,8 @@ def run_stage(shop: Workshop, name: str) -> bool:
     )
     done = train(model, stage, mixture, run)
     plot_losses(home / "metrics.jsonl", home / "losses.png")
+    if not done:
+        say(f"{name} was stopped and saved; the same command goes on from there")
     return done
 
 
@@ -124,7 +126,6 @@ def run_recipe(shop: Workshop) -> Path | None:
     """Every stage, then the export; None when a stage was asked to stop early."""
     for stage in shop.recipe.stages:
         if not run_stage(shop, stage.name):
-            say(f"{stage.name} was stopped and saved; the same command goes on from there")
             return None
     return export(shop)
 

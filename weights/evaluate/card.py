@@ -67,7 +67,8 @@ def write_card(
         *(f"| {what} | {numbers['right'][g][0]} | {numbers['right'][g][1]} |" for g, what in GROUPS.items()), "",
         f"Mean length of an answer: {numbers['mean_characters']} characters. Answers in which four words in a row came "
         f"back more than three times: {numbers['loops']} of {len(answers)}.", "",
-        "## Sample answers", "", "Unedited: of each kind the first right ones and the first wrong ones.", "",
+        "## Sample answers", "",
+        "Unedited: of each table up to four right and four wrong ones, spread evenly over it.", "",
         *_samples(answers),
         PROVENANCE.read_text(encoding="utf-8"),
     ]  # fmt: skip

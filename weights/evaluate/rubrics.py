@@ -84,9 +84,9 @@ def command_of(text: str) -> str:
     return text.strip().split("\n")[0]
 
 
-def ask(engine: Engine, messages: Sequence[Message], **sampling: Any) -> str:
+def ask(engine: Engine, messages: Sequence[Message]) -> str:
     """The text of one answer under the model's default sampling."""
-    params = SamplingParams(**(engine.defaults | {"seed": SEED, "max_new_tokens": MAX_NEW_TOKENS} | sampling))
+    params = SamplingParams(**(engine.defaults | {"seed": SEED, "max_new_tokens": MAX_NEW_TOKENS}))
     return "".join(e.text for e in engine.chat(messages, params) if isinstance(e, TextDelta))
 
 

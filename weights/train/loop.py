@@ -53,6 +53,7 @@ def train(model: DecoderLM, stage: Stage, mixture: Mixture, run: Run) -> bool:
     objective = OBJECTIVES[stage.objective]
     if run.compiled:
         objective = torch.compile(objective)
+    mixed = fastest("matmul") == "bfloat16"  # asked once: the answer lies in a file, and must not change in a run
     model.train()
     saved_at = time.monotonic()
     with (
@@ -63,7 +64,7 @@ def train(model: DecoderLM, stage: Stage, mixture: Mixture, run: Run) -> bool:
         for step in range(first, mixture.n_steps):
             lr = lr_at(step, mixture.n_steps, stage)
             set_lr(optimizers, lr)
-            loss = accumulate(model, objective, stage, mixture, step)
+            loss = accumulate(model, objective, stage, mixture, step, mixed)
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), stage.clip)
             if not (torch.isfinite(loss) and torch.isfinite(norm)):
                 raise _spoiled(step, loss.item(), norm.item(), run.home)
@@ -86,17 +87,20 @@ def train(model: DecoderLM, stage: Stage, mixture: Mixture, run: Run) -> bool:
     return True
 
 
-def accumulate(model: DecoderLM, objective: Objective, stage: Stage, mixture: Mixture, step: int) -> torch.Tensor:
+def accumulate(
+    model: DecoderLM, objective: Objective, stage: Stage, mixture: Mixture, step: int, mixed: bool = False
+) -> torch.Tensor:
     """Gradients of one optimizer step; returns the mean loss per target over the whole batch.
 
     Summed over micro-batches and divided once by all targets, so that the split into micro-batches changes nothing.
+    mixed: whether the products run in bfloat16.
     """
     starts = range(step * stage.batch, (step + 1) * stage.batch, stage.micro_batch)
     batches = [mixture.batch(start, stage.micro_batch) for start in starts]
     n_targets = max(1, sum(int((b.targets >= 0).sum()) for b in batches))
     total = torch.zeros(())
     for batch in batches:
-        with torch.autocast("cpu", torch.bfloat16, enabled=fastest("matmul") == "bfloat16"):
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
             loss = objective(model, batch) / n_targets
         loss.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
@@ -107,7 +111,7 @@ def _spoiled(step: int, loss: float, norm: float, home: Path) -> DataError:
     good = states(home)
     where = f"The last good state is {good[-1]}." if good else "There is no earlier state."
     return DataError(
-        f"The loss of step {step} is {loss}, its gradient's norm {norm}; training stopped before the weights were.",
+        f"The loss of step {step} is {loss}, its gradient's norm {norm}; the weights were not touched.",
         where,
     )
 
