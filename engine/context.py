@@ -53,6 +53,10 @@ def fit(
 
 
 def _after_first_turn(messages: list[Message]) -> list[Message]:
-    """The messages from the second user message on; empty when there is none: the last question is never dropped."""
-    starts = [i for i, m in enumerate(messages) if m.role == "user"]
+    """The messages from the second turn on; empty when there is none: the last question is never dropped.
+
+    A turn begins with its user message, or with the context that was looked up for it.
+    """
+    users = [i for i, m in enumerate(messages) if m.role == "user"]
+    starts = [i - 1 if i and messages[i - 1].role == "context" else i for i in users]
     return messages[starts[1] :] if len(starts) > 1 else []

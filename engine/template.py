@@ -13,13 +13,15 @@ from typing import Literal
 
 from engine.errors import TemplateError
 
-Role = Literal["system", "user", "assistant"]
-ROLES: tuple[Role, ...] = ("system", "user", "assistant")
+Role = Literal["system", "context", "user", "assistant"]
+ROLES: tuple[Role, ...] = ("system", "context", "user", "assistant")
 
 
 @dataclass(frozen=True)
 class Message:
-    """One entry of a conversation. `ids`, when known, are the sampled ids and are used instead of the text:
+    """One entry of a conversation. The role `context` holds what was looked up for the user message after it.
+
+    `ids`, when known, are the sampled ids and are used instead of the text:
     the text tokenised again may give other ids, and the cached prefix would be lost."""
 
     role: Role
@@ -92,8 +94,10 @@ class ChatTemplate:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _control_turn(role: str) -> Turn:
-    """`<|role|>` text `<|end|>`, with nothing between."""
+def _control_turn(role: Role) -> Turn:
+    """`<|role|>` text `<|end|>`, with nothing between. What was looked up speaks as the system, under a heading."""
+    if role == "context":
+        return Turn(before=(("<|system|>", True), ("Examples:\n", False)), after=(("<|end|>", True),))
     return Turn(before=((f"<|{role}|>", True),), after=(("<|end|>", True),))
 
 
@@ -111,11 +115,13 @@ TFM = ChatTemplate(
     end_of_turn="<|end|>",
     jinja=(
         "{{ '<s>' }}{% for message in messages %}"
-        "{% if message['role'] not in ['system', 'user', 'assistant'] %}"
+        "{% if message['role'] not in ['system', 'context', 'user', 'assistant'] %}"
         "{{ raise_exception('no place for the role ' + message['role']) }}{% endif %}"
         "{% if message['role'] == 'system' and not loop.first %}"
         "{{ raise_exception('a system prompt must come first') }}{% endif %}"
-        "{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endfor %}"
+        "{% if message['role'] == 'context' %}{{ '<|system|>Examples:\n' }}"
+        "{% else %}{{ '<|' + message['role'] + '|>' }}{% endif %}"
+        "{{ message['content'] + '<|end|>' }}{% endfor %}"
         "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
     ),
 )

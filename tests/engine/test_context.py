@@ -81,6 +81,18 @@ def test_turns_are_dropped_in_blocks() -> None:
     assert fit(more, words, 100, 10, "drop-oldest").dropped == ()
 
 
+def test_what_was_looked_up_goes_with_its_turn_and_never_alone() -> None:
+    turn = [Message("context", "c " * 6), Message("user", "w " * 4), Message("assistant", "w " * 4)]
+    messages = [Message("system", "s"), *turn * 5, Message("context", "c"), Message("user", "w")]
+    fitted = fit(messages, words, 100, 10, "drop-oldest")
+    assert fitted.dropped and [m.role for m in fitted.dropped] == ["context", "user", "assistant"] * (
+        len(fitted.dropped) // 3
+    )
+    assert [m.role for m in fitted.messages[:3]] == ["system", "context", "user"]
+    with pytest.raises(ContextOverflow):
+        fit(messages[-2:], words, 8, 1, "drop-oldest")
+
+
 def test_a_conversation_that_fits_is_left_alone() -> None:
     messages = talk([4] * 5)
     assert fit(messages, words, words(messages) + 10, 10, "drop-oldest") == fit(messages, words, 10**6, 10, "error")

@@ -8,9 +8,9 @@ from pathlib import Path
 import sentencepiece
 
 from engine.errors import DataError
-from engine.template import ROLES, TFM
+from engine.template import TFM
 
-CONTROL_PIECES = (*(f"<|{role}|>" for role in ROLES), TFM.end_of_turn)
+CONTROL_PIECES = (*(c for c in TFM.controls if c not in (TFM.bos, TFM.end_of_turn)), TFM.end_of_turn)
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int, path: Path, threads: int = 2) -> None:
