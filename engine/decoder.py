@@ -38,27 +38,34 @@ class DecoderLM(nn.Module):
         x = self.hidden(ids, cache)
         return functional.linear(x[:, -1:] if last_only else x, self.head_weight)
 
-    def hidden(self, ids: Tensor, cache: KVCache | None = None, documents: Tensor | None = None) -> Tensor:
-        """Normed hidden states B T C of ids (B T); `documents` (B T) numbers keep packed documents apart."""
+    def hidden(
+        self, ids: Tensor, cache: KVCache | None = None, documents: Tensor | None = None, dropout: float = 0.0
+    ) -> Tensor:
+        """Normed hidden states B T C of ids (B T); `documents` (B T) numbers keep packed documents apart.
+
+        dropout, for training: of the embedding, the attention weights and the residual branches (Srivastava 2014).
+        """
         count = ids.shape[1]
         start = 0 if cache is None else cache.length
         if cache is not None:
             cache.reserve(count)
         x = self.embedding(ids)
-        step = self._step(start, count, x, documents)
+        if dropout:
+            x = functional.dropout(x, dropout)
+        step = self._step(start, count, x, documents, dropout)
         for index, block in enumerate(self.blocks):
             x = block(x, step, None if cache is None else cache.layer(index))
         if cache is not None:
             cache.commit(count)  # last, so that an interrupted pass changes nothing
         return self.norm(x)  # type: ignore[no-any-return]
 
-    def _step(self, start: int, count: int, x: Tensor, documents: Tensor | None) -> Step:
+    def _step(self, start: int, count: int, x: Tensor, documents: Tensor | None, dropout: float) -> Step:
         """Angles and mask, once for all layers. One new position sees everything and needs no mask."""
         cos, sin = self._rotary.angles(start, count, x)
         if documents is not None:
-            return Step(cos, sin, document_mask(documents), is_causal=False)
+            return Step(cos, sin, document_mask(documents), is_causal=False, dropout=dropout)
         if start == 0:
-            return Step(cos, sin, None, is_causal=count > 1)
+            return Step(cos, sin, None, is_causal=count > 1, dropout=dropout)
         return Step(cos, sin, causal_mask(start, count, x.device) if count > 1 else None, is_causal=False)
 
     @torch.no_grad()

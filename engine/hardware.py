@@ -60,6 +60,18 @@ def fastest(work: str) -> str:
     return measured[work]
 
 
+def matmul_flops(dtype: torch.dtype, device: torch.device, size: int = 2048) -> float:
+    """Floating-point operations per second in a product of two square matrices, now: the limit of the machine."""
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+
+    def product() -> None:
+        out = a @ b
+        if device.type != "cpu":
+            out.sum().item()  # a GPU computes later than it is asked
+
+    return 2 * size**3 / _median_seconds(product)
+
+
 def processor_name() -> str:
     """Model name and instruction sets of the processor, as far as the system tells."""
     try:

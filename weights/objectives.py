@@ -5,26 +5,73 @@ rows too much.
 """
 
 from collections.abc import Callable
+from typing import Any
 
+import torch
 from torch import Tensor
-from torch.nn import functional
 
 from engine.decoder import DecoderLM
 from weights.data.mixture import Batch
 
-Objective = Callable[[DecoderLM, Batch], Tensor]
+Objective = Callable[[DecoderLM, Batch, float], Tensor]
+LOGIT_ROWS = 1024  # positions whose logits exist at once
 
 
-def next_token(model: DecoderLM, batch: Batch) -> Tensor:
+def next_token(model: DecoderLM, batch: Batch, dropout: float = 0.0) -> Tensor:
     """Cross-entropy of the next token, summed over the targets that are not -1, in nats.
 
     Language modelling and chat tuning are both this; what they count is decided where rows are packed.
     """
-    hidden = model.hidden(batch.ids, documents=batch.documents)
-    logits = functional.linear(hidden, model.head_weight).float()
-    return functional.cross_entropy(
-        logits.view(-1, logits.shape[-1]), batch.targets.view(-1), ignore_index=-1, reduction="sum"
-    )
+    hidden = model.hidden(batch.ids, documents=batch.documents, dropout=dropout)
+    return cross_entropy(hidden.flatten(0, 1), model.head_weight, batch.targets.flatten())
+
+
+def cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    """Sum of -log softmax(hidden · weightᵀ)[target] over the targets (N) that are not -1; hidden N C, weight V C.
+
+    Never holds more than LOGIT_ROWS x V logits: gradients are computed with the loss, piece by piece, so that the
+    backward pass needs no logits at all (as in Hsu 2024, Liger Kernel).
+    """
+    return _PiecewiseCrossEntropy.apply(hidden, weight, targets)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _PiecewiseCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+        device = hidden.device.type
+        if torch.is_autocast_enabled(device):
+            hidden_, weight_ = (t.to(torch.get_autocast_dtype(device)) for t in (hidden, weight))
+        else:
+            hidden_, weight_ = hidden, weight
+        total = torch.zeros((), device=hidden.device)
+        of_hidden = torch.empty_like(hidden)
+        of_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        for start in range(0, len(hidden), LOGIT_ROWS):
+            rows = slice(start, start + LOGIT_ROWS)
+            loss, of_logits = _piece(hidden_[rows] @ weight_.T, targets[rows])
+            total += loss
+            of_hidden[rows] = of_logits @ weight_
+            if of_weight is not None:
+                of_weight += of_logits.T @ hidden_[rows]
+        ctx.save_for_backward(of_hidden, of_weight)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
+        of_hidden, of_weight = ctx.saved_tensors
+        return of_hidden * above[0], None if of_weight is None else of_weight * above[0], None
+
+
+def _piece(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """(summed loss, its gradient by the logits) of some rows: softmax minus one-hot, zero where there is no target."""
+    counts = (targets >= 0).unsqueeze(1)
+    chosen = targets.clamp_min(0).unsqueeze(1)
+    scores = logits.float()
+    log_sum = scores.logsumexp(-1, keepdim=True)
+    loss = ((log_sum - scores.gather(1, chosen)) * counts).sum()
+    hit = torch.arange(logits.shape[1], device=logits.device) == chosen
+    gradient = ((scores - log_sum).exp() - hit.float()) * counts
+    return loss, gradient.to(logits.dtype)
 
 
 OBJECTIVES: dict[str, Objective] = {"lm": next_token, "chat": next_token}

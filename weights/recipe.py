@@ -71,7 +71,12 @@ class Stage:
     decay: float = 1.0  # part of the steps in which the rate falls: 1 is a cosine, less is warm-up-stable-decay
     weight_decay: float = 0.1
     clip: float = 1.0
+    dropout: float = 0.0  # of embedding, attention weights and residual branches
+    ema: float = 0.0  # decay of a moving average of the weights, which is then what the stage leaves; 0 is none
+    recompute: bool = False  # activation checkpointing: blocks are run again in the backward pass, for memory
+    spike: float = 3.0  # nats above the mean of late steps at which a run stops
     save_minutes: float = 5.0
+    keep_states: int = 2  # the newest; older ones are removed
     eval_every: int = 500  # steps
 
 
@@ -174,9 +179,12 @@ def _check_source(name: str, source: Source) -> None:
 
 
 def _check_numbers(stage: Stage) -> None:
-    for key in ("tokens", "row", "batch", "micro_batch", "lr", "clip", "eval_every"):
+    for key in ("tokens", "row", "batch", "micro_batch", "lr", "clip", "spike", "keep_states", "eval_every"):
         if getattr(stage, key) <= 0:
             raise DataError(f"Stage {stage.name!r}: {key} must be more than 0, not {getattr(stage, key)}.")
+    for key in ("dropout", "ema", "decay", "weight_decay"):
+        if not 0 <= getattr(stage, key) <= (1 if key == "decay" else 0.9999):
+            raise DataError(f"Stage {stage.name!r}: {key} must lie between 0 and 1, not {getattr(stage, key)}.")
     if min(stage.shares.values(), default=0) < 0 or sum(stage.shares.values()) <= 0:
         raise DataError(f"Stage {stage.name!r}: no share may be negative, nor all of them zero.")
 

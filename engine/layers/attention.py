@@ -21,13 +21,15 @@ class Step:
     """What all layers of one forward pass share.
 
     cos, sin: T 1 D.  mask: T S or B 1 T S, True where attention is allowed; None with is_causal False means
-    that everything may be seen (a single new position).
+    that everything may be seen (a single new position).  dropout: share of the attention weights and of each
+    residual branch that is dropped; 0 but in training.
     """
 
     cos: Tensor
     sin: Tensor
     mask: Tensor | None
     is_causal: bool
+    dropout: float = 0.0
 
 
 def causal_mask(start: int, count: int, device: torch.device) -> Tensor:
@@ -42,13 +44,15 @@ def document_mask(documents: Tensor) -> Tensor:
     return same.tril().unsqueeze(1)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, is_causal: bool) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, is_causal: bool, dropout: float = 0.0) -> Tensor:
     """Scaled dot-product attention by torch's fused kernel.
 
     q: B H T D.  k, v: B K S D with H a multiple of K.  Returns B H T D.
     """
     grouped = q.shape[1] != k.shape[1]
-    return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=is_causal, enable_gqa=grouped)
+    return functional.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=is_causal, enable_gqa=grouped
+    )
 
 
 def attend_plainly(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
@@ -81,5 +85,5 @@ class Attention(nn.Module):
         v = v.transpose(1, 2)
         if cache is not None:
             k, v = cache.write(k, v)
-        mixed = attend(q, k, v, step.mask, step.is_causal)
+        mixed = attend(q, k, v, step.mask, step.is_causal, step.dropout)
         return self.out(mixed.transpose(1, 2).reshape(batch, count, -1))  # type: ignore[no-any-return]

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from engine.config import ModelConfig
 from engine.layers.attention import Attention, Step
@@ -24,5 +25,9 @@ class Block(nn.Module):
         self.mlp = GatedMLP(config)
 
     def forward(self, x: Tensor, step: Step, cache: "LayerCache | None" = None) -> Tensor:
-        x = x + self.attention(self.attention_norm(x), step, cache)
-        return x + self.mlp(self.mlp_norm(x))  # type: ignore[no-any-return]
+        x = x + _dropped(self.attention(self.attention_norm(x), step, cache), step.dropout)
+        return x + _dropped(self.mlp(self.mlp_norm(x)), step.dropout)
+
+
+def _dropped(x: Tensor, share: float) -> Tensor:
+    return functional.dropout(x, share) if share else x

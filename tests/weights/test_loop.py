@@ -91,9 +91,9 @@ def test_a_run_that_is_done_does_nothing_more(tiny_run: Make, tmp_path: Path) ->
 
 
 def test_evaluations_come_when_they_are_due_and_at_the_end_and_change_no_loss(tiny_run: Make, tmp_path: Path) -> None:
-    def evaluate(model: torch.nn.Module) -> dict[str, float]:
+    def evaluate(model: torch.nn.Module) -> dict[str, Any]:
         torch.rand(7)
-        return {"x": 1.5}
+        return {"bits_per_byte": {"x": 1.5}}
 
     made = tiny_run(eval_every=5)
     train(made.model, made.stage, made.mixture, Run(tmp_path / "a", "f", evaluate=evaluate))
@@ -114,7 +114,7 @@ def test_a_loss_or_gradient_that_is_no_number_stops_the_run_and_names_the_last_g
         train(made.model, made.stage, made.mixture, Run(tmp_path, "f", stop_after=3))
     kept = [p.detach().clone() for p in made.model.parameters()]
 
-    def spoiled(model: torch.nn.Module, *_: Any) -> torch.Tensor:
+    def spoiled(model: torch.nn.Module, *_: Any, **__: Any) -> torch.Tensor:
         for parameter in model.parameters():
             parameter.grad = torch.full_like(parameter, torch.inf if where == "gradient" else 1.0)
         return torch.tensor(torch.nan if where == "loss" else 1.0)

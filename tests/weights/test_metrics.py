@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from weights.train.metrics import Metrics, plot_losses
+from weights.train.metrics import Metrics
+from weights.train.plot import plot_losses
 
 
 def write(home: Path, steps: range) -> None:
@@ -56,5 +57,5 @@ def test_the_curve_is_a_picture_with_and_without_evaluations(tmp_path: Path) -> 
         if evaluated:
             with Metrics(tmp_path, "s", 100, 5, 64) as metrics:
                 metrics.write({"step": 4, "bits_per_byte": {"books": 2.0, "chat": 1.0}})
-        assert plot_losses(tmp_path / "metrics.jsonl", tmp_path / "losses.png")
+        assert plot_losses(tmp_path, tmp_path / "losses.png")
         assert (tmp_path / "losses.png").read_bytes().startswith(b"\x89PNG\r\n")

@@ -33,7 +33,8 @@ def command(name: str, corpus: Path, out: Path, *more: str, sets: tuple[str, ...
     flags = [part for value in sets for part in ("--set", value)]
     paths = ["--corpus", str(corpus), "--out", str(out)]
     speed = [] if name == "tokenizer" else ["--no-compile", "--threads", "1"]
-    return [sys.executable, "-m", "weights", name, str(TINY), *paths, *speed, *flags, *more]
+    verb, only = ("recipe", ["--only", name]) if name in ("pretrain", "sft") else (name, [])
+    return [sys.executable, "-m", "weights", verb, str(TINY), *paths, *speed, *flags, *only, *more]
 
 
 def run(arguments: list[str], environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":

@@ -111,7 +111,8 @@ def test_a_state_that_would_run_code_is_not_loaded(tmp_path: Path) -> None:
             return os.mkdir, (str(tmp_path / "side effect"),)
 
     torch.save({"step": 1, "fingerprint": "f", "model": Hostile()}, tmp_path / "step-0000001.ckpt")
-    assert load_state(tmp_path, "f") is None
+    with pytest.raises(DataError, match="is damaged"):
+        load_state(tmp_path, "f")
     assert not (tmp_path / "side effect").exists()
 
 

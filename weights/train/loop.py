@@ -3,83 +3,80 @@
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.checkpoint import checkpoint
 
 from engine.decoder import DecoderLM
 from engine.errors import DataError
 from engine.hardware import fastest
-from weights.data.mixture import Mixture
+from weights.data.mixture import Batch, Mixture
+from weights.estimate import flops_per_token
 from weights.objectives import OBJECTIVES, Objective
 from weights.recipe import Stage
 from weights.train.metrics import Metrics
 from weights.train.optimizer import build_optimizers, set_lr
+from weights.train.parallel import World, rows_of, spread, sum_gradients
 from weights.train.schedule import lr_at
-from weights.train.state import load_state, save_state, states
+from weights.train.state import load_state, restore, save_state, states
 
-Evaluate = Callable[[DecoderLM], Mapping[str, float]]
+Evaluate = Callable[[DecoderLM], Mapping[str, Any]]
+RECENT = 50  # steps whose mean loss tells what a spike is
 
 
 @dataclass(frozen=True)
 class Run:
-    """Where and how a stage runs; what it computes is the Stage's."""
+    """Where and how a stage runs; what it computes is the Stage's.
+
+    evaluate: what is measured now and then, as entries for the metrics, such as {"bits_per_byte": ..., "samples": ...}.
+    """
 
     home: Path
     fingerprint: str  # of all that decides the numbers; a state of another is refused
     compiled: bool = False
     stop_after: int | None = None  # leave, saved, after this step: for cutting a run on purpose
     evaluate: Evaluate | None = None
+    world: World = field(default_factory=World)
+    tensorboard: bool = False
 
 
 def train(model: DecoderLM, stage: Stage, mixture: Mixture, run: Run) -> bool:
     """Train `model` in place through a stage, resuming when home holds a state; True when the stage is done.
 
     False means that SIGINT, SIGTERM or stop_after ended it early, with its state saved. Raises DataError when the
-    loss is no number; the last good state is named.
+    loss is no number or leaps; the last good state is named.
     """
     run.home.mkdir(parents=True, exist_ok=True)
-    optimizers = build_optimizers(model, stage)
-    first = 0
-    if state := load_state(run.home, run.fingerprint):
-        model.load_state_dict(state["model"])
-        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        torch.set_rng_state(state["random"])
-        first = state["step"]
-    objective = OBJECTIVES[stage.objective]
-    if run.compiled:
-        objective = torch.compile(objective)
-    mixed = fastest("matmul") == "bfloat16"  # asked once: the answer lies in a file, and must not change in a run
-    model.train()
-    saved_at = time.monotonic()
+    work = _prepare(model, stage, mixture, run)
+    first = _resume(work)
+    speed = partial(Metrics, run.home, stage.name, mixture.n_steps, first, stage.batch * stage.row)
     with (
-        _deterministic(),
+        _deterministic(run.world),
         _asked_to_stop() as stopping,
-        Metrics(run.home, stage.name, mixture.n_steps, first, stage.batch * stage.row) as metrics,
-    ):
+        speed(
+            flops_per_token=flops_per_token(model.config, stage.row), device=run.world.device,
+            quiet=not run.world.is_first, tensorboard=run.tensorboard,
+        ) as metrics,
+    ):  # fmt: skip
+        saved_at = time.monotonic()
         for step in range(first, mixture.n_steps):
-            lr = lr_at(step, mixture.n_steps, stage)
-            set_lr(optimizers, lr)
-            loss = accumulate(model, objective, stage, mixture, step, mixed)
-            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), stage.clip)
-            if not (torch.isfinite(loss) and torch.isfinite(norm)):
-                raise _spoiled(step, loss.item(), norm.item(), run.home)
-            for optimizer in optimizers:
-                optimizer.step()
-            for optimizer in optimizers:
-                optimizer.zero_grad(set_to_none=True)
-            metrics.step(step, loss.item(), lr=lr, grad_norm=round(norm.item(), 4))
+            metrics.step(step, **_step(work, step))
             done = step + 1
             last = done == mixture.n_steps
             if run.evaluate and (done % stage.eval_every == 0 or last):
-                metrics.write({"step": step, "bits_per_byte": dict(run.evaluate(model))})
+                metrics.write({"step": step, **run.evaluate(work.trained)})
             leaving = stopping.is_set() or (run.stop_after is not None and done >= run.stop_after)
-            if leaving or last or time.monotonic() - saved_at > 60 * stage.save_minutes:
-                save_state(run.home, done, model, optimizers, run.fingerprint, last)
+            leaving = run.world.any(leaving)
+            if run.world.any(leaving or last or time.monotonic() - saved_at > 60 * stage.save_minutes):
+                _save(work, done, last)
                 saved_at = time.monotonic()
             if leaving and not last:
                 return False
@@ -87,40 +84,157 @@ def train(model: DecoderLM, stage: Stage, mixture: Mixture, run: Run) -> bool:
     return True
 
 
-def accumulate(
-    model: DecoderLM, objective: Objective, stage: Stage, mixture: Mixture, step: int, mixed: bool = False
-) -> torch.Tensor:
-    """Gradients of one optimizer step; returns the mean loss per target over the whole batch.
+@dataclass
+class _Work:
+    """What one run of the loop works with."""
 
-    Summed over micro-batches and divided once by all targets, so that the split into micro-batches changes nothing.
-    mixed: whether the products run in bfloat16.
+    model: DecoderLM
+    stage: Stage
+    mixture: Mixture
+    run: Run
+    objective: Objective
+    optimizers: list[torch.optim.Optimizer]
+    mixed: bool  # whether products run in bfloat16
+    average: AveragedModel | None
+    recent: deque[float]
+
+    @property
+    def trained(self) -> DecoderLM:
+        """The weights that count: the moving average where there is one."""
+        return self.model if self.average is None else self.average.module  # type: ignore[return-value]
+
+
+def _prepare(model: DecoderLM, stage: Stage, mixture: Mixture, run: Run) -> _Work:
+    """Model on its device and among its processes, optimizers, objective."""
+    world = run.world
+    if world.is_sharded and (stage.ema or stage.optimizer == "muon"):
+        raise DataError(f"Stage {stage.name!r}: sharded training has AdamW only, and no moving average.")
+    model.to(world.device)
+    with torch.no_grad():  # the table of angles is made now: a compiler that saw it grow would compile twice
+        model.hidden(torch.zeros(1, stage.row, dtype=torch.long, device=world.device))
+    if stage.recompute:
+        for block in model.blocks:
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+    spread(model, world)
+    model.train()
+    objective = OBJECTIVES[stage.objective]
+    return _Work(
+        model, stage, mixture, run,
+        objective=torch.compile(objective) if run.compiled else objective,
+        optimizers=build_optimizers(model, stage),
+        mixed=world.device.type != "cpu" or fastest("matmul") == "bfloat16",  # asked once: must not change in a run
+        average=_average(model, stage.ema) if stage.ema else None,
+        recent=deque(maxlen=RECENT),
+    )  # fmt: skip
+
+
+def _average(model: DecoderLM, decay: float) -> AveragedModel:
+    """An exponential moving average of the weights (Polyak 1992)."""
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+
+
+def _resume(work: _Work) -> int:
+    """The step to begin with: after the newest state, when there is one."""
+    state = load_state(work.run.home, work.run.fingerprint)
+    if state is None:
+        return 0
+    restore(state, work.model, work.optimizers)
+    if work.average is not None:
+        work.average.load_state_dict(state["average"])
+    work.recent.extend(state.get("recent", ()))
+    return int(state["step"])
+
+
+def _save(work: _Work, done: int, last: bool) -> None:
+    extra: dict[str, Any] = {"recent": list(work.recent)}
+    if work.average is not None:
+        extra["average"] = work.average.state_dict()
+    save_state(
+        work.run.home, done, work.model, work.optimizers, work.run.fingerprint, last,
+        keep=work.stage.keep_states, extra=extra, world=work.run.world,
+    )  # fmt: skip
+
+
+def _step(work: _Work, step: int) -> dict[str, float]:
+    """One optimizer step; its loss, learning rate and gradient norm. Raises DataError before it spoils the weights."""
+    lr = lr_at(step, work.mixture.n_steps, work.stage)
+    set_lr(work.optimizers, lr)
+    loss_sum = accumulate(
+        work.model, work.objective, work.stage, work.mixture, step, mixed=work.mixed, world=work.run.world
+    )
+    norm_of = torch.nn.utils.clip_grad_norm_(_trainable(work.model), work.stage.clip)
+    norm = float(norm_of.full_tensor() if hasattr(norm_of, "full_tensor") else norm_of)
+    loss = float(loss_sum)
+    _refuse_spoiled(work, step, loss, norm)
+    for optimizer in work.optimizers:
+        optimizer.step()
+    for optimizer in work.optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    if work.average is not None:
+        work.average.update_parameters(work.model)
+    work.recent.append(loss)
+    return {"loss": loss, "lr": lr, "grad_norm": round(norm, 4)}
+
+
+def accumulate(
+    model: DecoderLM, objective: Objective, stage: Stage, mixture: Mixture, step: int, mixed: bool = False,
+    world: World = World(),
+) -> torch.Tensor:  # fmt: skip
+    """Gradients of one optimizer step; returns the mean loss per target over the whole batch, of all processes.
+
+    Summed over micro-batches and processes and divided once by all targets, so that how rows are dealt changes
+    nothing. mixed: whether the products run in bfloat16.
     """
-    starts = range(step * stage.batch, (step + 1) * stage.batch, stage.micro_batch)
-    batches = [mixture.batch(start, stage.micro_batch) for start in starts]
-    n_targets = max(1, sum(int((b.targets >= 0).sum()) for b in batches))
-    total = torch.zeros(())
-    for batch in batches:
-        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
-            loss = objective(model, batch) / n_targets
+    torch.manual_seed(step * world.size + world.rank)  # dropout is a function of the step: a resume restores nothing
+    offset, rows, at_once = rows_of(world, stage.batch, stage.micro_batch)
+    first = step * stage.batch + offset
+    batches = [mixture.batch(start, at_once) for start in range(first, first + rows, at_once)]
+    targets = torch.tensor(sum(int((b.targets >= 0).sum()) for b in batches), device=world.device)
+    n_targets = world.total(targets).clamp_min(1)
+    total = torch.zeros((), device=world.device)
+    for number, batch in enumerate(batches):
+        if world.is_sharded:
+            model.set_requires_gradient_sync(number == len(batches) - 1)  # type: ignore[operator]
+        with torch.autocast(world.device.type, torch.bfloat16, enabled=mixed):
+            loss = objective(model, _moved(batch, world.device), stage.dropout) / n_targets
         loss.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
-    return total
+    sum_gradients(_trainable(model), world)
+    return world.total(total)
 
 
-def _spoiled(step: int, loss: float, norm: float, home: Path) -> DataError:
-    good = states(home)
-    where = f"The last good state is {good[-1]}." if good else "There is no earlier state."
-    return DataError(
-        f"The loss of step {step} is {loss}, its gradient's norm {norm}; the weights were not touched.",
-        where,
+def _trainable(model: torch.nn.Module) -> Sequence[torch.nn.Parameter]:
+    return [p for p in model.parameters() if p.requires_grad]
+
+
+def _moved(batch: Batch, device: torch.device) -> Batch:
+    if device.type == "cpu":
+        return batch
+    return Batch(*(t.to(device, non_blocking=True) for t in (batch.ids, batch.targets, batch.documents)))
+
+
+def _refuse_spoiled(work: _Work, step: int, loss: float, norm: float) -> None:
+    """Stop at a loss that is no number, or that leaps far above what it was of late."""
+    mean = sum(work.recent) / max(1, len(work.recent))
+    leaps = len(work.recent) == RECENT and loss > mean + work.stage.spike
+    if loss == loss and abs(loss) != float("inf") and norm == norm and norm != float("inf") and not leaps:
+        return
+    good = states(work.run.home)
+    what = f"a leap from {mean:.3f}" if leaps else f"its gradient's norm {norm}"
+    raise DataError(
+        f"The loss of step {step} is {loss}, {what}; the weights were not touched.",
+        f"The last good state is {good[-1]}." if good else "There is no earlier state.",
     )
 
 
 @contextmanager
-def _deterministic() -> Iterator[None]:
-    """Sums in a fixed order: on several threads a compiled embedding's gradient is else added up as threads arrive."""
+def _deterministic(world: World) -> Iterator[None]:
+    """Sums in a fixed order: on several threads a compiled embedding's gradient is else added up as threads arrive.
+
+    On the CPU only, where a resume is to be exact bit for bit; on a GPU it costs speed.
+    """
     before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(world.device.type == "cpu")
     try:
         yield
     finally:

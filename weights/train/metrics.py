@@ -1,28 +1,45 @@
-"""What a run tells: a progress bar, metrics as JSON lines, and the curve of its losses as a picture."""
+"""What a run tells: a progress bar, and metrics as JSON lines (for TensorBoard too, where it is installed)."""
 
 import json
 import os
+import resource
+import sys
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from engine.errors import DataError
+from engine.hardware import fastest, matmul_flops
+
 
 class Metrics:
-    """Logs steps to metrics.jsonl (appending; a resumed run cuts what came after its state) and to a progress bar."""
+    """Logs steps to metrics.jsonl (appending; a resumed run cuts what came after its state) and to a progress bar.
 
-    def __init__(self, home: Path, name: str, n_steps: int, first_step: int, tokens_per_step: int) -> None:
-        self.path = home / "metrics.jsonl"
-        self._cut(first_step)
-        self._tokens_per_step = tokens_per_step
+    A quiet one, of a process that is not the first, writes and shows nothing.
+    """
+
+    def __init__(
+        self, home: Path, name: str, n_steps: int, first_step: int, tokens_per_step: int, *,
+        flops_per_token: float = 0.0, device: torch.device = torch.device("cpu"),
+        quiet: bool = False, tensorboard: bool = False,
+    ) -> None:  # fmt: skip
+        self.path, self._quiet, self._device = home / "metrics.jsonl", quiet, device
+        if not quiet:
+            self._cut(first_step)
+        self._tokens_per_step, self._flops_per_token = tokens_per_step, flops_per_token
+        self._limit = 0.0 if quiet or not flops_per_token else _limit(device)
         self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
-            TextColumn("{task.fields[told]}"), TimeRemainingColumn(), console=Console(stderr=True),
+            TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.completed}/{task.total}"),
+            TextColumn("{task.fields[told]}"), TimeRemainingColumn(), console=Console(stderr=True), disable=quiet,
         )  # fmt: skip
         self._task = self._progress.add_task(name, total=n_steps, completed=first_step, told="")
+        self._bits: float | None = None
+        self._board = _board(home) if tensorboard and not quiet else None
         self._last = time.perf_counter()
 
     def __enter__(self) -> "Metrics":
@@ -33,6 +50,8 @@ class Metrics:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.stop()
+        if self._board is not None:
+            self._board.close()
 
     def _cut(self, first_step: int) -> None:
         if self.path.is_file():
@@ -43,19 +62,35 @@ class Metrics:
             os.replace(half_written, self.path)
 
     def step(self, step: int, loss: float, **values: float) -> None:
-        """Log one optimizer step: loss in nats per target, seconds and tokens/s measured here."""
+        """Log one optimizer step: loss in nats per target; seconds, tokens/s and share of the limit measured here."""
         now = time.perf_counter()
         seconds, self._last = now - self._last, now
         speed = self._tokens_per_step / seconds
-        self.write(
-            {"step": step, "loss": loss, **values, "seconds": round(seconds, 4), "tokens_per_s": round(speed, 1)}
-        )
-        self._progress.update(self._task, completed=step + 1, told=f"loss {loss:.3f}  {speed:,.0f} tokens/s")
+        row = {"step": step, "loss": loss, **values, "seconds": round(seconds, 4), "tokens_per_s": round(speed, 1)}
+        told = f"loss {loss:.3f}  {speed:,.0f} tokens/s"
+        if self._limit:
+            row["of_limit"] = round(speed * self._flops_per_token / self._limit, 3)
+            told += f"  {row['of_limit']:.0%} of the matrix limit"
+        row["peak_mb"] = _peak_megabytes(self._device)
+        if self._bits is not None:
+            told += f"  {self._bits:.3f} bits/byte"
+        self.write(row)
+        self._progress.update(self._task, completed=step + 1, told=f"{told}  {row['peak_mb']:,.0f} MB")
 
     def write(self, row: dict[str, Any]) -> None:
-        """Append one JSON line."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        """Append one JSON line. Raises DataError when it cannot be written."""
+        if bits := row.get("bits_per_byte"):
+            self._bits = sum(bits.values()) / len(bits)
+        if self._quiet:
+            return
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as e:
+            raise DataError(f"{self.path} cannot be written: {e.strerror}.") from e
+        if self._board is not None:
+            for name, value in _numbers(row):
+                self._board.add_scalar(name, value, row["step"])
 
 
 def _is_before(line: str, step: int) -> bool:
@@ -66,29 +101,30 @@ def _is_before(line: str, step: int) -> bool:
         return False
 
 
-def plot_losses(metrics: Path, picture: Path) -> bool:
-    """Draw the losses of a metrics.jsonl as a PNG; False when matplotlib is not installed."""
-    try:
-        import matplotlib
-    except ImportError:
-        return False
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+def _limit(device: torch.device) -> float:
+    """FLOP/s of a large product on this machine, in the width that the run uses."""
+    mixed = device.type != "cpu" or fastest("matmul") == "bfloat16"
+    return matmul_flops(torch.bfloat16 if mixed else torch.float32, device, 1024)
 
-    rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-    figure, axes = pyplot.subplots(figsize=(9, 4.5))
-    trained = [(r["step"], r["loss"]) for r in rows if "loss" in r]
-    axes.plot(*zip(*trained, strict=True), linewidth=0.7, label="training loss")
-    axes.set(xlabel="step", ylabel="nats per token", title=metrics.parent.name)
-    held_out = sorted({key for r in rows for key in r.get("bits_per_byte", {})})
-    if held_out:
-        right = axes.twinx()
-        right.set_ylabel("bits per byte, held out")
-        for name in held_out:
-            points = [(r["step"], r["bits_per_byte"][name]) for r in rows if name in r.get("bits_per_byte", {})]
-            right.plot(*zip(*points, strict=True), marker=".", linewidth=1, label=name)
-        right.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.1, 0.5))
-    figure.tight_layout()
-    figure.savefig(picture, dpi=120)
-    pyplot.close(figure)
-    return True
+
+def _peak_megabytes(device: torch.device) -> float:
+    """The most memory that was held so far: of the GPU, or of this process."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes there and KiB elsewhere
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
+
+
+def _board(home: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as e:
+        raise DataError("--tensorboard needs the package tensorboard.", "pip install tensorboard") from e
+    return SummaryWriter(str(home / "tensorboard"))
+
+
+def _numbers(row: dict[str, Any]) -> list[tuple[str, float]]:
+    """The numbers of a row; those of an inner table as table/name."""
+    flat = [(k, v) for k, v in row.items() if k != "step"]
+    inner = [(f"{k}/{name}", v) for k, table in flat if isinstance(table, dict) for name, v in table.items()]
+    return [(k, v) for k, v in (*flat, *inner) if isinstance(v, (int, float))]

@@ -26,10 +26,12 @@ def build_optimizers(model: nn.Module, stage: Stage) -> list[Optimizer]:
 
 
 def _split(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
-    """(matrices of the blocks, everything else)."""
+    """(matrices of the blocks, everything else) of what is to be trained."""
     matrices: list[Tensor] = []
     rest: list[Tensor] = []
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         inside = name.startswith("blocks.") and parameter.dim() == 2
         (matrices if inside else rest).append(parameter)
     return matrices, rest

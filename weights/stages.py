@@ -1,0 +1,143 @@
+"""Running one stage of a recipe: on the weights before it, alone in its directory, measured while it runs."""
+
+import copy
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from engine.api import Engine, ModelInfo
+from engine.checkpoint import load_config, load_model
+from engine.decoder import DecoderLM
+from engine.errors import DataError
+from engine.events import TextDelta
+from engine.params import SamplingParams
+from engine.template import TFM, Message
+from engine.tokenizer import SentencePieceTokenizer
+from weights.data.mixture import Mixture
+from weights.evaluate.bits import bits_per_byte
+from weights.recipe import Stage
+from weights.train.loop import Evaluate, Run, train
+from weights.train.plot import plot_losses
+from weights.train.state import load_state, trained_weights
+from weights.workshop import Workshop, evaluation_records, fingerprint, initial_model, make_shards, make_tokenizer, say
+
+EVALUATED_BYTES = 16_000  # of each source, while training
+SAMPLED = SamplingParams(greedy=True, max_new_tokens=32)  # what a model says while it is trained
+SAMPLE_PROMPTS = {"lm": "The ", "chat": "How do I list the files here?"}
+
+
+def run_stage(shop: Workshop, name: str) -> bool:
+    """Run or resume one stage, on the weights that the stage before it left; True when it is done.
+
+    Raises DataError when another run is at work in the same directory.
+    """
+    stage = shop.recipe.stage(name)
+    with _alone(shop):
+        tokenizer = make_tokenizer(shop)
+        model = begin(shop, stage, tokenizer)
+        mixture = Mixture(stage, make_shards(shop, stage, tokenizer), shop.recipe.seed)
+        return _run(shop, stage, tokenizer, model, mixture)
+
+
+@contextmanager
+def _alone(shop: Workshop) -> Iterator[None]:
+    """Only one run may write into a directory."""
+    lock = FileLock(shop.out / ".lock", timeout=0)
+    if shop.world.is_first:
+        try:
+            lock.acquire()
+        except Timeout as e:
+            raise DataError(f"Another run is at work in {shop.out}.", "Wait for it, or choose another --out.") from e
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def begin(shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer) -> DecoderLM:
+    """The model that a stage begins with: drawn from the seed, or with the weights of the stage before, or as given."""
+    model = initial_model(shop, tokenizer)
+    before = shop.recipe.stages[: shop.recipe.stages.index(stage)]
+    if shop.weights is not None:
+        config = load_config(shop.weights)
+        _fill(model, load_model(shop.weights, config, torch.float32, torch.device("cpu")).state_dict(), shop.weights)
+    elif before:
+        take_weights(shop, model, before[-1])
+    return model
+
+
+def _run(shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer, model: DecoderLM, mixture: Mixture) -> bool:
+    home = shop.out / stage.name
+    home.mkdir(parents=True, exist_ok=True)
+    run = Run(
+        home=home,
+        fingerprint=fingerprint(shop, stage, tokenizer),
+        compiled=shop.compiled if shop.compiled is not None else shutil.which("gcc") is not None,
+        stop_after=shop.stop_after,
+        evaluate=_measure(shop, stage, tokenizer),
+        world=shop.world,
+        tensorboard=shop.tensorboard,
+    )
+    if (state := load_state(home, run.fingerprint)) and state["done"]:
+        say(f"{stage.name}: all {mixture.n_steps} steps are done; there is nothing more to train")
+        return True
+    if shop.world.is_first:
+        (home / "recipe.json").write_text(shop.recipe.as_json(), encoding="utf-8")
+        say(
+            f"{stage.name}: {model.config.n_parameters:,} parameters, "
+            f"{mixture.n_steps} steps of {stage.batch * stage.row:,} tokens"
+        )
+    done = train(model, stage, mixture, run)
+    if shop.world.is_first:
+        plot_losses(home, home / "losses.png")
+        if not done:
+            say(f"{stage.name} was stopped and saved; the same command goes on from there")
+    return done
+
+
+def _measure(shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer) -> Evaluate:
+    """What is measured while a stage runs: bits per byte of the held-out files, and what the model says."""
+    held_out = evaluation_records(shop, EVALUATED_BYTES)
+
+    def measure(model: DecoderLM) -> Mapping[str, Any]:
+        told: dict[str, Any] = {"bits_per_byte": bits_per_byte(model, tokenizer, held_out)} if held_out else {}
+        if not shop.world.is_sharded:
+            told["sample"] = _sample(model, tokenizer, stage)
+        return told
+
+    return measure
+
+
+def _sample(model: DecoderLM, tokenizer: SentencePieceTokenizer, stage: Stage) -> str:
+    """A greedy answer or continuation, from a copy: generating leaves traces that training must not meet."""
+    still = copy.deepcopy(model).eval().requires_grad_(False)
+    info = ModelInfo("in training", "", model.config.n_parameters, "float32", "cpu", torch.get_num_threads(), "tfm", "")
+    engine = Engine(still, tokenizer, TFM, info, model.config.max_positions)
+    prompt = SAMPLE_PROMPTS[stage.objective]
+    events = (
+        engine.chat([Message("user", prompt)], SAMPLED)
+        if stage.objective == "chat"
+        else engine.generate(prompt, SAMPLED)
+    )
+    return f"{prompt} | " + "".join(e.text for e in events if isinstance(e, TextDelta))
+
+
+def take_weights(shop: Workshop, model: DecoderLM, stage: Stage) -> None:
+    """The weights that a finished stage left. Only they are needed: optimizers start anew in each stage."""
+    state = load_state(shop.out / stage.name)
+    if state is None or not state["done"]:
+        raise DataError(f"The stage {stage.name!r} has left no weights under {shop.out}.", "Run it first.")
+    _fill(model, trained_weights(state), shop.out / stage.name)
+
+
+def _fill(model: DecoderLM, weights: Mapping[str, torch.Tensor], where: Path) -> None:
+    """Put weights into a model. Raises DataError when they are another model's."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if shapes != {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}:
+        raise DataError(f"The weights in {where} have another shape than the recipe's model.")
+    model.load_state_dict(weights)

@@ -1,0 +1,96 @@
+"""`tfm train lora` and `tfm train full`: fine-tuning of a model on a file of one's own. Imports no torch at start."""
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from engine.adapter import AdapterConfig
+
+ModelOption = Annotated[
+    Path, typer.Option("-m", "--model", help="The base: a model directory, or the name of a model that ships.")
+]
+DataOption = Annotated[Path, typer.Option("--data", help="The file to learn, such as conversations as JSON lines.")]
+OutOption = Annotated[Path, typer.Option("--out", help="The directory to write; states go to OUT.training.")]
+FormatOption = Annotated[
+    str, typer.Option("--format", help="chat, qa, shell, text, plain, parallel, sentiment, pairs.")
+]
+EpochsOption = Annotated[float, typer.Option("--epochs", help="How often the file is gone through.")]
+RateOption = Annotated[float, typer.Option("--lr", help="The highest learning rate; it falls to 0 as a cosine.")]
+BatchOption = Annotated[int, typer.Option("--batch", min=1, help="Rows in one step.")]
+RowOption = Annotated[int | None, typer.Option("--row", min=2, help="Tokens in one row; else as the longest needs.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Order of the rows, and where A begins.")]
+DropoutOption = Annotated[float, typer.Option("--dropout", min=0, max=0.99, help="Share that is dropped in training.")]
+TemplateOption = Annotated[str | None, typer.Option("--template", help="A chat template, if not the model's own.")]
+SkipOption = Annotated[bool, typer.Option("--skip-bad-lines", help="Leave bad lines out instead of stopping.")]
+ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="Threads for the arithmetic.")]
+CompileOption = Annotated[bool, typer.Option("--compile", help="Use torch.compile: worth it for long runs.")]
+StopAfterOption = Annotated[int | None, typer.Option("--stop-after", min=1, help="Save and leave after this step.")]
+RankOption = Annotated[int, typer.Option("--rank", min=1, help="The rank of the low-rank parts.")]
+AlphaOption = Annotated[float, typer.Option("--alpha", help="They are scaled with alpha / rank.")]
+TargetOption = Annotated[
+    list[str] | None, typer.Option("--target", help="A projection such as q_proj (repeatable); else all of the blocks.")
+]
+RsloraOption = Annotated[bool, typer.Option("--rslora", help="Scale with alpha / √rank, for high ranks.")]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What both commands ask for, as the fields of weights.tune.Tuning."""
+
+    base: Path
+    data: Path
+    out: Path
+    format: str
+    epochs: float
+    lr: float
+    batch: int
+    row: int | None
+    seed: int
+    template: str | None
+    skip_bad_lines: bool
+    compiled: bool
+    stop_after: int | None
+
+
+def lora(
+    model: ModelOption, data: DataOption, out: OutOption, rank: RankOption = 8, alpha: AlphaOption = 16.0,
+    target: TargetOption = None, rslora: RsloraOption = False, dropout: DropoutOption = 0.0,
+    format: FormatOption = "chat", epochs: EpochsOption = 3.0, lr: RateOption = 1e-3, batch: BatchOption = 8,
+    row: RowOption = None, seed: SeedOption = 1, template: TemplateOption = None, skip_bad_lines: SkipOption = False,
+    threads: ThreadsOption = None, compiled: CompileOption = False, stop_after: StopAfterOption = None,
+) -> None:  # fmt: skip
+    """Tune a model to a file with LoRA, and write a PEFT adapter: for --adapter. The base is not changed."""
+    job = Job(model, data, out, format, epochs, lr, batch, row, seed, template, skip_bad_lines, compiled, stop_after)
+    from engine.adapter import AdapterConfig
+
+    targets = tuple(sorted(set(target))) if target else None
+    _run(job, threads, AdapterConfig(rank, alpha, targets, rslora, dropout), 0.0)
+
+
+def full(
+    model: ModelOption, data: DataOption, out: OutOption, dropout: DropoutOption = 0.0, format: FormatOption = "chat",
+    epochs: EpochsOption = 3.0, lr: RateOption = 1e-4, batch: BatchOption = 8, row: RowOption = None,
+    seed: SeedOption = 1, template: TemplateOption = None, skip_bad_lines: SkipOption = False,
+    threads: ThreadsOption = None, compiled: CompileOption = False, stop_after: StopAfterOption = None,
+) -> None:  # fmt: skip
+    """Tune all weights of a model to a file, and write a model directory. The base is not changed."""
+    job = Job(model, data, out, format, epochs, lr, batch, row, seed, template, skip_bad_lines, compiled, stop_after)
+    _run(job, threads, None, dropout)
+
+
+def _run(job: Job, threads: int | None, adapter: "AdapterConfig | None", dropout: float) -> None:
+    """Tune; the written directory goes to stdout. An interruption, saved and told, becomes exit code 130."""
+    import torch
+
+    from weights.tune import Tuning, tune
+
+    torch.set_num_threads(threads or os.cpu_count() or 1)
+    done = tune(Tuning(**asdict(job), adapter=adapter, dropout=dropout))
+    if done:
+        typer.echo(job.out)
+    elif job.stop_after is None:
+        raise KeyboardInterrupt

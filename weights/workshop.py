@@ -1,0 +1,132 @@
+"""A recipe at work: its tokenizer, its shards, its first weights, and what tells one run from another."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+
+from engine.decoder import DecoderLM
+from engine.errors import DataError
+from engine.template import TFM
+from engine.tokenizer import SentencePieceTokenizer
+from weights.data.readers import Record, Report
+from weights.data.shards import Shard, build_shard, records, render, shard_key
+from weights.data.vocabulary import train_tokenizer
+from weights.recipe import Recipe, Stage, model_config
+from weights.train.parallel import World
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """A recipe at work: where its data is and where its results go."""
+
+    recipe: Recipe
+    corpus: Path
+    out: Path
+    strict: bool = False
+    compiled: bool | None = None  # None: where a C compiler is found
+    stop_after: int | None = None
+    weights: Path | None = None  # a model directory whose weights a stage begins with, instead of those before it
+    tensorboard: bool = False
+    world: World = field(default_factory=World)
+
+    @property
+    def tokenizer_path(self) -> Path:
+        """The tokenizer that this recipe trains."""
+        return self.out / "tokenizer" / "tokenizer.model"
+
+
+def make_tokenizer(shop: Workshop) -> SentencePieceTokenizer:
+    """The recipe's tokenizer: trained on an even sample of all sources, unless it is there already."""
+    wanted = shop.recipe.tokenizer.vocab_size
+    if not shop.tokenizer_path.is_file() and shop.world.is_first:
+        say(f"training a tokenizer of {wanted} pieces")
+        train_tokenizer(_tokenizer_texts(shop), wanted, shop.tokenizer_path)
+    shop.world.wait()
+    tokenizer = SentencePieceTokenizer(shop.tokenizer_path)
+    if tokenizer.vocab_size != wanted:
+        raise DataError(
+            f"{shop.tokenizer_path} has {tokenizer.vocab_size} pieces and the recipe wants {wanted}.",
+            "Choose another --out, or remove it.",
+        )
+    return tokenizer
+
+
+def _tokenizer_texts(shop: Workshop) -> Iterator[str]:
+    """Texts of all sources that a stage uses, the same number of bytes of each, as far as it has them."""
+    names = sorted({name for stage in shop.recipe.stages for name in stage.shares})
+    budget = shop.recipe.tokenizer.sample_mb * 1e6 / max(1, len(names))
+    for name in names:
+        left = budget
+        source = shop.recipe.sources[name]
+        for record in records(name, source, shop.corpus, source.files, shop.recipe.seed, Report(shop.strict)):
+            for segment, _ in render(record):
+                if not segment.control:
+                    left -= len(segment.text.encode())
+                    yield segment.text
+            if left < 0:
+                break
+
+
+def make_shards(shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer) -> dict[str, Shard]:
+    """The shards of a stage's sources; bad lines are counted and told. The first process builds, the others read."""
+    report = Report(shop.strict)
+    shards = {}
+    if not shop.world.is_first:
+        shop.world.wait()
+    for name in stage.shares:
+        source = shop.recipe.sources[name]
+        shards[name] = build_shard(name, source, shop.corpus, tokenizer, shop.recipe.seed, shop.out / "shards", report)
+    if shop.world.is_first:
+        shop.world.wait()
+    for file, line, why in report.bad[:5]:
+        say(f"{file}, line {line}: {why} (left out)")
+    if report.bad:
+        say(f"{len(report.bad)} bad lines were left out")
+    return shards
+
+
+def initial_model(shop: Workshop, tokenizer: SentencePieceTokenizer) -> DecoderLM:
+    """The recipe's decoder with the weights that its seed draws."""
+    end = tokenizer.control_id(TFM.end_of_turn)
+    eos = tokenizer.control_id("</s>")
+    config = model_config(shop.recipe, tokenizer.vocab_size, tuple(i for i in (end, eos) if i is not None))
+    model = DecoderLM(config)
+    model.init_weights(torch.Generator().manual_seed(shop.recipe.seed))
+    return model
+
+
+def fingerprint(shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer) -> str:
+    """A hash of all that decides the numbers of a stage: model, stages up to this one, data, tokenizer, seed."""
+    recipe = shop.recipe
+    upto = recipe.stages[: recipe.stages.index(stage) + 1]
+    keys = [shard_key(n, recipe.sources[n], shop.corpus, tokenizer, recipe.seed) for s in upto for n in s.shares]
+    facts = json.dumps([asdict(recipe.model), [asdict(s) for s in upto], keys, recipe.seed], sort_keys=True)
+    return hashlib.sha256(facts.encode()).hexdigest()
+
+
+def evaluation_records(shop: Workshop, size: int) -> dict[str, list[Record]]:
+    """The first `size` characters of records of each source that has held-out files."""
+    chosen: dict[str, list[Record]] = {}
+    for name, source in shop.recipe.sources.items():
+        if source.valid:
+            stream = records(name, source, shop.corpus, source.valid, shop.recipe.seed, Report())
+            chosen[name] = list(_until(stream, size))
+    return chosen
+
+
+def _until(stream: Iterator[Record], size: int) -> Iterator[Record]:
+    for record in stream:
+        yield record
+        size -= len(record.text) + sum(len(m.content) for m in record.messages)
+        if size <= 0:
+            return
+
+
+def say(text: str) -> None:
+    """Progress goes to stderr; stdout is for results."""
+    print(text, file=sys.stderr, flush=True)
