@@ -68,6 +68,10 @@ class DecoderLM(nn.Module):
             return Step(cos, sin, None, is_causal=count > 1, dropout=dropout)
         return Step(cos, sin, causal_mask(start, count, x.device) if count > 1 else None, is_causal=False)
 
+    def warm(self, length: int) -> None:
+        """Compute the angles of `length` positions now, so that a compiler meets a table that does not grow."""
+        self._rotary.angles(0, length, self.embedding.weight)
+
     @torch.no_grad()
     def init_weights(self, generator: torch.Generator) -> None:
         """Fill every parameter.

@@ -13,7 +13,7 @@ from torch import Tensor
 from engine.decoder import DecoderLM
 from weights.data.mixture import Batch
 
-Objective = Callable[[DecoderLM, Batch, float], Tensor]
+Objective = Callable[[Any, Any, float], Tensor]  # model, batch, dropout -> summed loss
 LOGIT_ROWS = 1024  # positions whose logits exist at once
 
 

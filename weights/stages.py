@@ -19,6 +19,7 @@ from engine.params import SamplingParams
 from engine.template import TFM, Message
 from engine.tokenizer import SentencePieceTokenizer
 from weights.data.mixture import Mixture
+from weights.estimate import flops_per_token
 from weights.evaluate.bits import bits_per_byte
 from weights.recipe import Stage
 from weights.train.loop import Evaluate, Run, train
@@ -82,6 +83,7 @@ def _run(shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer, model:
         evaluate=_measure(shop, stage, tokenizer),
         world=shop.world,
         tensorboard=shop.tensorboard,
+        flops_per_token=flops_per_token(model.config, stage.row),
     )
     if (state := load_state(home, run.fingerprint)) and state["done"]:
         say(f"{stage.name}: all {mixture.n_steps} steps are done; there is nothing more to train")

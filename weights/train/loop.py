@@ -6,20 +6,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.checkpoint import checkpoint
 
-from engine.decoder import DecoderLM
 from engine.errors import DataError
 from engine.hardware import fastest
-from weights.data.mixture import Batch, Mixture
-from weights.estimate import flops_per_token
 from weights.objectives import OBJECTIVES, Objective
 from weights.recipe import Stage
 from weights.train.metrics import Metrics
@@ -28,8 +26,19 @@ from weights.train.parallel import World, rows_of, spread, sum_gradients
 from weights.train.schedule import lr_at
 from weights.train.state import load_state, restore, save_state, states
 
-Evaluate = Callable[[DecoderLM], Mapping[str, Any]]
+Evaluate = Callable[[Any], Mapping[str, Any]]
 RECENT = 50  # steps whose mean loss tells what a spike is
+
+
+class Rows(Protocol):
+    """Where batches come from: a pure function of the row, so that a resume has nothing to restore."""
+
+    @property
+    def n_steps(self) -> int:
+        """Optimizer steps in the stage."""
+
+    def batch(self, first_row: int, rows: int) -> Any:
+        """Rows for one forward pass: a dataclass of tensors, of which `targets` is -1 where nothing is predicted."""
 
 
 @dataclass(frozen=True)
@@ -46,29 +55,33 @@ class Run:
     evaluate: Evaluate | None = None
     world: World = field(default_factory=World)
     tensorboard: bool = False
+    flops_per_token: float = 0.0  # for the share of the matrix limit; 0 when it is not known
 
 
-def train(model: DecoderLM, stage: Stage, mixture: Mixture, run: Run) -> bool:
+def train(model: nn.Module, stage: Stage, mixture: Rows, run: Run, objective: Objective | None = None) -> bool:
     """Train `model` in place through a stage, resuming when home holds a state; True when the stage is done.
+
+    A model has `blocks`, whose parts can be recomputed and sharded, and `warm(length)`, which makes the tables that
+    rows of this length need. objective: instead of the one that the stage names.
 
     False means that SIGINT, SIGTERM or stop_after ended it early, with its state saved. Raises DataError when the
     loss is no number or leaps; the last good state is named.
     """
     run.home.mkdir(parents=True, exist_ok=True)
-    work = _prepare(model, stage, mixture, run)
+    work = prepare(model, stage, mixture, run, objective)
     first = _resume(work)
     speed = partial(Metrics, run.home, stage.name, mixture.n_steps, first, stage.batch * stage.row)
     with (
         _deterministic(run.world),
         _asked_to_stop() as stopping,
         speed(
-            flops_per_token=flops_per_token(model.config, stage.row), device=run.world.device,
+            flops_per_token=run.flops_per_token, device=run.world.device,
             quiet=not run.world.is_first, tensorboard=run.tensorboard,
         ) as metrics,
     ):  # fmt: skip
         saved_at = time.monotonic()
         for step in range(first, mixture.n_steps):
-            metrics.step(step, **_step(work, step))
+            metrics.step(step, **take_step(work, step))
             done = step + 1
             last = done == mixture.n_steps
             if run.evaluate and (done % stage.eval_every == 0 or last):
@@ -85,12 +98,12 @@ def train(model: DecoderLM, stage: Stage, mixture: Mixture, run: Run) -> bool:
 
 
 @dataclass
-class _Work:
+class Work:
     """What one run of the loop works with."""
 
-    model: DecoderLM
+    model: nn.Module
     stage: Stage
-    mixture: Mixture
+    mixture: Rows
     run: Run
     objective: Objective
     optimizers: list[torch.optim.Optimizer]
@@ -99,26 +112,25 @@ class _Work:
     recent: deque[float]
 
     @property
-    def trained(self) -> DecoderLM:
+    def trained(self) -> nn.Module:
         """The weights that count: the moving average where there is one."""
-        return self.model if self.average is None else self.average.module  # type: ignore[return-value]
+        return self.model if self.average is None else self.average.module
 
 
-def _prepare(model: DecoderLM, stage: Stage, mixture: Mixture, run: Run) -> _Work:
+def prepare(model: nn.Module, stage: Stage, mixture: Rows, run: Run, objective: Objective | None = None) -> Work:
     """Model on its device and among its processes, optimizers, objective."""
     world = run.world
     if world.is_sharded and (stage.ema or stage.optimizer == "muon"):
         raise DataError(f"Stage {stage.name!r}: sharded training has AdamW only, and no moving average.")
     model.to(world.device)
-    with torch.no_grad():  # the table of angles is made now: a compiler that saw it grow would compile twice
-        model.hidden(torch.zeros(1, stage.row, dtype=torch.long, device=world.device))
+    cast(Any, model).warm(stage.row)  # now: a compiler that saw a table grow would compile twice
     if stage.recompute:
-        for block in model.blocks:
+        for block in cast(Any, model).blocks:
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
     spread(model, world)
     model.train()
-    objective = OBJECTIVES[stage.objective]
-    return _Work(
+    objective = objective or OBJECTIVES[stage.objective]
+    return Work(
         model, stage, mixture, run,
         objective=torch.compile(objective) if run.compiled else objective,
         optimizers=build_optimizers(model, stage),
@@ -128,12 +140,12 @@ def _prepare(model: DecoderLM, stage: Stage, mixture: Mixture, run: Run) -> _Wor
     )  # fmt: skip
 
 
-def _average(model: DecoderLM, decay: float) -> AveragedModel:
+def _average(model: nn.Module, decay: float) -> AveragedModel:
     """An exponential moving average of the weights (Polyak 1992)."""
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
 
 
-def _resume(work: _Work) -> int:
+def _resume(work: Work) -> int:
     """The step to begin with: after the newest state, when there is one."""
     state = load_state(work.run.home, work.run.fingerprint)
     if state is None:
@@ -145,7 +157,7 @@ def _resume(work: _Work) -> int:
     return int(state["step"])
 
 
-def _save(work: _Work, done: int, last: bool) -> None:
+def _save(work: Work, done: int, last: bool) -> None:
     extra: dict[str, Any] = {"recent": list(work.recent)}
     if work.average is not None:
         extra["average"] = work.average.state_dict()
@@ -155,7 +167,7 @@ def _save(work: _Work, done: int, last: bool) -> None:
     )  # fmt: skip
 
 
-def _step(work: _Work, step: int) -> dict[str, float]:
+def take_step(work: Work, step: int) -> dict[str, float]:
     """One optimizer step; its loss, learning rate and gradient norm. Raises DataError before it spoils the weights."""
     lr = lr_at(step, work.mixture.n_steps, work.stage)
     set_lr(work.optimizers, lr)
@@ -177,7 +189,7 @@ def _step(work: _Work, step: int) -> dict[str, float]:
 
 
 def accumulate(
-    model: DecoderLM, objective: Objective, stage: Stage, mixture: Mixture, step: int, mixed: bool = False,
+    model: nn.Module, objective: Objective, stage: Stage, mixture: Rows, step: int, mixed: bool = False,
     world: World = World(),
 ) -> torch.Tensor:  # fmt: skip
     """Gradients of one optimizer step; returns the mean loss per target over the whole batch, of all processes.
@@ -203,17 +215,17 @@ def accumulate(
     return world.total(total)
 
 
-def _trainable(model: torch.nn.Module) -> Sequence[torch.nn.Parameter]:
+def _trainable(model: nn.Module) -> Sequence[nn.Parameter]:
     return [p for p in model.parameters() if p.requires_grad]
 
 
-def _moved(batch: Batch, device: torch.device) -> Batch:
+def _moved(batch: Any, device: torch.device) -> Any:
     if device.type == "cpu":
         return batch
-    return Batch(*(t.to(device, non_blocking=True) for t in (batch.ids, batch.targets, batch.documents)))
+    return replace(batch, **{f.name: getattr(batch, f.name).to(device, non_blocking=True) for f in fields(batch)})
 
 
-def _refuse_spoiled(work: _Work, step: int, loss: float, norm: float) -> None:
+def _refuse_spoiled(work: Work, step: int, loss: float, norm: float) -> None:
     """Stop at a loss that is no number, or that leaps far above what it was of late."""
     mean = sum(work.recent) / max(1, len(work.recent))
     leaps = len(work.recent) == RECENT and loss > mean + work.stage.spike

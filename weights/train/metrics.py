@@ -71,7 +71,7 @@ class Metrics:
         if self._limit:
             row["of_limit"] = round(speed * self._flops_per_token / self._limit, 3)
             told += f"  {row['of_limit']:.0%} of the matrix limit"
-        row["peak_mb"] = _peak_megabytes(self._device)
+        row["peak_mb"] = peak_megabytes(self._device)
         if self._bits is not None:
             told += f"  {self._bits:.3f} bits/byte"
         self.write(row)
@@ -107,7 +107,7 @@ def _limit(device: torch.device) -> float:
     return matmul_flops(torch.bfloat16 if mixed else torch.float32, device, 1024)
 
 
-def _peak_megabytes(device: torch.device) -> float:
+def peak_megabytes(device: torch.device) -> float:
     """The most memory that was held so far: of the GPU, or of this process."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)

@@ -8,12 +8,11 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, distributed, nn
 
-from engine.decoder import DecoderLM
 from engine.errors import DataError, UsageError
 
 Strategy = Literal["replicate", "shard"]
@@ -80,7 +79,7 @@ def world(strategy: Strategy, device: torch.device) -> Iterator[World]:
         distributed.destroy_process_group()
 
 
-def spread(model: DecoderLM, world: World) -> None:
+def spread(model: nn.Module, world: World) -> None:
     """Shard the model's parameters in place, block by block (FSDP2, Zhao 2023); nothing to do for other worlds."""
     if not world.is_sharded:
         return
@@ -88,7 +87,7 @@ def spread(model: DecoderLM, world: World) -> None:
     from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 
     mesh = init_device_mesh(world.device.type, (world.size,))
-    for block in model.blocks:
+    for block in cast(Any, model).blocks:
         fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh)
     register_fsdp_forward_method(model, "hidden")  # the loss asks for hidden states, not for forward
