@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from engine.decoder import DecoderLM
 from weights.data.mixture import Batch
+from weights.data.preferences import PairBatch
 
 Objective = Callable[[Any, Any, float], Tensor]  # model, batch, dropout -> summed loss
 LOGIT_ROWS = 1024  # positions whose logits exist at once
@@ -72,6 +74,29 @@ def _piece(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     hit = torch.arange(logits.shape[1], device=logits.device) == chosen
     gradient = ((scores - log_sum).exp() - hit.float()) * counts
     return loss, gradient.to(logits.dtype)
+
+
+def preference(reference: DecoderLM, beta: float) -> Objective:
+    """Direct preference optimisation (Rafailov 2023): raises the chosen answer over the rejected one, near `reference`.
+
+    -log sigmoid(beta · ((log p(chosen) - log p(rejected)) - the same under the reference)), summed over pairs.
+    """
+    reference.eval().requires_grad_(False)
+
+    def objective(model: DecoderLM, batch: PairBatch, dropout: float) -> Tensor:
+        with torch.no_grad():
+            expected = _margins(reference, batch, 0.0)
+        return -functional.logsigmoid(beta * (_margins(model, batch, dropout) - expected)).sum()
+
+    return objective
+
+
+def _margins(model: DecoderLM, batch: PairBatch, dropout: float) -> Tensor:
+    """log p(chosen) - log p(rejected) of each pair: P."""
+    hidden = model.hidden(batch.ids, documents=batch.documents, dropout=dropout)
+    rows = zip(hidden, batch.targets, strict=True)
+    scores = torch.stack([-cross_entropy(row, model.head_weight, targets) for row, targets in rows])
+    return scores[0::2] - scores[1::2]
 
 
 OBJECTIVES: dict[str, Objective] = {"lm": next_token, "chat": next_token}

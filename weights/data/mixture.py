@@ -24,6 +24,11 @@ class Batch:
     targets: Tensor
     documents: Tensor
 
+    @property
+    def n_targets(self) -> int:
+        """How many losses its sum holds."""
+        return int((self.targets >= 0).sum())
+
 
 class Mixture:
     """The rows of one stage.

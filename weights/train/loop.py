@@ -38,7 +38,7 @@ class Rows(Protocol):
         """Optimizer steps in the stage."""
 
     def batch(self, first_row: int, rows: int) -> Any:
-        """Rows for one forward pass: a dataclass of tensors, of which `targets` is -1 where nothing is predicted."""
+        """Rows for one forward pass: a dataclass of tensors that knows `n_targets`, what its loss is divided by."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def accumulate(
     offset, rows, at_once = rows_of(world, stage.batch, stage.micro_batch)
     first = step * stage.batch + offset
     batches = [mixture.batch(start, at_once) for start in range(first, first + rows, at_once)]
-    targets = torch.tensor(sum(int((b.targets >= 0).sum()) for b in batches), device=world.device)
+    targets = torch.tensor(sum(b.n_targets for b in batches), device=world.device)
     n_targets = world.total(targets).clamp_min(1)
     total = torch.zeros((), device=world.device)
     for number, batch in enumerate(batches):
