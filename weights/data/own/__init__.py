@@ -5,6 +5,7 @@ None holds a name or a prompt that the evaluation keeps for itself.
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib import import_module
 from random import Random
 
 from engine.template import Message
@@ -22,6 +23,12 @@ def _drawn(one: Callable[[Random], Conversation], rng: Random, n: int) -> Iterat
         if not is_heldout(conversation):
             made += 1
             yield conversation
+
+
+def _late(module: str, rng: Random, n: int) -> Iterator[Conversation]:
+    """The conversations of a module that is read only when it is used: its tables are long."""
+    one: Callable[[Random], Conversation] = import_module(f"{__name__}.{module}").one
+    return _drawn(one, rng, n)
 
 
 def _everyday(rng: Random, n: int) -> Iterator[Conversation]:
@@ -43,4 +50,8 @@ GENERATORS: dict[str, Generator] = {
     "smalltalk": partial(_drawn, smalltalk.one),
     "arithmetic": partial(_drawn, arithmetic.one),
     "everyday": _everyday,
+    "shell_basics": partial(_late, "shell_basics"),
+    "followups": partial(_late, "followups"),
+    "explain": partial(_late, "explain"),
+    "talk": partial(_late, "talk"),
 }
