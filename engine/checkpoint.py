@@ -29,6 +29,11 @@ from engine.template import ChatTemplate
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 MAPPED_BYTES = 16 << 20  # a file is mapped anew after so much was read of it: mapped pages count as memory
+# What stands beside the weights and belongs to them; a README.md tells of other weights.
+COMPANIONS = (
+    "config.json", "generation_config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json",
+    "chat_template*", "vocab.*", "merges.txt", "LICENSE*", "NOTICE*",
+)  # fmt: skip
 # Keys of generation_config.json that are settings of the sampler here, by the same names.
 SAMPLING_KEYS = frozenset(f.name for f in fields(SamplingParams)) - {"seed", "stop", "logit_bias", "logprobs", "greedy"}
 
@@ -119,7 +124,7 @@ def _files_of_tensors(directory: Path) -> dict[str, Path]:
         path = directory / SINGLE
         if not path.is_file():
             raise CheckpointError(f"There is no {SINGLE} in {directory}.")
-        with _opened(path) as file:
+        with open_tensors(path) as file:
             return dict.fromkeys(file.keys(), path)
     names = read_json(index).get("weight_map")
     if not isinstance(names, dict):
@@ -142,7 +147,8 @@ def _check_names(directory: Path, wanted: Iterable[Placement], files: Mapping[st
         raise CheckpointError(f"{directory}: the tensor {spare[0]} has no place in a {family.architecture}.")
 
 
-def _opened(path: Path) -> Any:
+def open_tensors(path: Path) -> Any:
+    """A safetensors file, mapped: a context manager. Raises CheckpointError when it is damaged or another thing."""
     try:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as e:
@@ -155,7 +161,7 @@ def _fill(path: Path, places: list[Placement], parameters: Mapping[str, Tensor])
     waiting = list(places)
     while waiting:
         read = 0
-        with _opened(path) as file:
+        with open_tensors(path) as file:
             present = set(file.keys())
             while waiting and read < MAPPED_BYTES:
                 place = waiting.pop()
@@ -191,23 +197,59 @@ def save_checkpoint(
 
     The directory is made beside its place and then moved there; an old one of that name is replaced.
     """
-    half_written = directory.with_name(directory.name + ".tmp")
-    shutil.rmtree(half_written, ignore_errors=True)
-    half_written.mkdir(parents=True)
     config = model.config
-    _write_json(half_written / "config.json", write_config(config) | {"torch_dtype": str(dtype).removeprefix("torch.")})
     sampled = {"do_sample": True} if generation else {}
     eos = {"bos_token_id": config.bos_id, "eos_token_id": list(config.eos_ids)}
-    _write_json(half_written / "generation_config.json", eos | sampled | dict(generation or {}))
-    _write_weights(half_written, model, dtype, shard_bytes)
-    if tokenizer_path is not None:
-        shutil.copyfile(tokenizer_path, half_written / "tokenizer.model")
-        _write_json(half_written / "tokenizer_config.json", _tokenizer_config(template))
+    with complete_directory(directory) as half_written:
+        told = write_config(config) | {"torch_dtype": str(dtype).removeprefix("torch.")}
+        write_json(half_written / "config.json", told)
+        write_json(half_written / "generation_config.json", eos | sampled | dict(generation or {}))
+        _write_weights(half_written, model, dtype, shard_bytes)
+        if tokenizer_path is not None:
+            shutil.copyfile(tokenizer_path, half_written / "tokenizer.model")
+            write_json(half_written / "tokenizer_config.json", _tokenizer_config(template))
+
+
+def save_like(directory: Path, model: DecoderLM, base: Path, *, shard_bytes: int = 2 << 30) -> None:
+    """Write a directory that is `base` with the weights of `model`: config, tokenizer, template and dtypes are base's.
+
+    model must have base's shape. Complete, or not at all; an old directory of that name is replaced.
+    """
+    with complete_directory(directory) as half_written:
+        for path in sorted({p for pattern in COMPANIONS for p in base.glob(pattern) if p.is_file()}):
+            shutil.copyfile(path, half_written / path.name)
+        _write_weights(half_written, model, stored_dtypes(base), shard_bytes)
+
+
+def stored_dtypes(directory: Path) -> dict[str, torch.dtype]:
+    """Tensor name -> the dtype in which a checkpoint directory stores it."""
+    kinds: dict[str, torch.dtype] = {}
+    for path in sorted(set(_files_of_tensors(directory).values())):
+        with open_tensors(path) as file:
+            for name in file.keys():  # noqa: SIM118  (no dictionary)
+                kinds[name] = file.get_tensor(name).dtype  # a view of the mapping: nothing is read
+    return kinds
+
+
+@contextmanager
+def complete_directory(directory: Path) -> Iterator[Path]:
+    """A directory to write into, that takes its place when the block ends without an error; an old one is replaced.
+
+    Raises CheckpointError when it cannot be written.
+    """
+    half_written = directory.with_name(directory.name + ".tmp")
     old = directory.with_name(directory.name + ".old.tmp")
-    shutil.rmtree(old, ignore_errors=True)
-    if directory.exists():
-        os.replace(directory, old)  # moved, not deleted: whenever this is cut, one of the two is whole
-    os.replace(half_written, directory)
+    try:
+        shutil.rmtree(half_written, ignore_errors=True)
+        half_written.mkdir(parents=True)
+        yield half_written
+        shutil.rmtree(old, ignore_errors=True)
+        if directory.exists():
+            os.replace(directory, old)  # moved, not deleted: whenever this is cut, one of the two is whole
+        os.replace(half_written, directory)
+    except (OSError, SafetensorError) as e:
+        shutil.rmtree(half_written, ignore_errors=True)
+        raise CheckpointError(f"{directory} cannot be written: {getattr(e, 'strerror', None) or e}.") from e
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -222,14 +264,17 @@ def _tokenizer_config(template: ChatTemplate | None) -> dict[str, Any]:
     return config
 
 
-def _write_weights(directory: Path, model: DecoderLM, dtype: torch.dtype, shard_bytes: int) -> None:
-    """model.safetensors, or shards of at most `shard_bytes` with an index."""
+def _write_weights(
+    directory: Path, model: DecoderLM, dtype: torch.dtype | Mapping[str, torch.dtype], shard_bytes: int
+) -> None:
+    """model.safetensors, or shards of at most `shard_bytes` with an index; dtype: of all tensors, or of each."""
     parameters = dict(model.named_parameters())
     shards: list[dict[str, Tensor]] = [{}]
     size = 0
     for place in placements(family_of(write_config(model.config)), model.config):
         source = parameters[place.ours] if place.rows is None else parameters[place.ours][place.rows]
-        tensor = source.detach().to("cpu", dtype).contiguous().clone()
+        kind = dtype if isinstance(dtype, torch.dtype) else dtype[place.theirs]
+        tensor = source.detach().to("cpu", kind).contiguous().clone()
         if size and size + tensor.nbytes > shard_bytes:
             shards.append({})
             size = 0
@@ -244,8 +289,9 @@ def _write_weights(directory: Path, model: DecoderLM, dtype: torch.dtype, shard_
         save_file(shard, directory / name, metadata)
     weight_map = {tensor: name for name, shard in zip(names, shards, strict=True) for tensor in shard}
     total = sum(t.nbytes for shard in shards for t in shard.values())
-    _write_json(directory / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
+    write_json(directory / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
 
 
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON file, for people too."""
     path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

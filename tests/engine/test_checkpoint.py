@@ -137,7 +137,7 @@ def test_a_save_that_fails_leaves_the_old_directory(directory: Path, monkeypatch
         raise OSError("no space left on device")
 
     monkeypatch.setattr("engine.checkpoint.save_file", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(CheckpointError, match="model cannot be written: no space"):
         saved(directory, replace(TINY, n_layers=1))
     assert {f.name: f.read_bytes() for f in directory.iterdir()} == before
 

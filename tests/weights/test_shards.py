@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.errors import DataError
-from engine.template import TFM, Message
+from engine.errors import DataError, TemplateError
+from engine.template import CHATML, PLAIN, TFM, Message
 from engine.tokenizer import SentencePieceTokenizer, encode_segments
 from weights.data import shards
 from weights.data.readers import Record, Report, generate_own
-from weights.data.shards import Shard, build_shard, encode_records, shard_key
+from weights.data.shards import Shard, build_shard, encode_records, make_shard, shard_key
 from weights.data.vocabulary import train_tokenizer
 from weights.recipe import Source
 
@@ -68,6 +68,39 @@ def test_only_the_assistants_words_and_their_ends_are_learned(
         expected += [0, *[speaks] * len(tokenizer.encode(message.content)), speaks]
     assert learned == expected
     assert len(ids) == len(learned)
+
+
+@given(conversations())
+def test_under_another_template_too_training_ids_are_chat_ids_and_the_assistants_words_are_learned(
+    tokenizer: SentencePieceTokenizer, record: Record
+) -> None:
+    size = tokenizer.vocab_size
+    chatml = SentencePieceTokenizer(tokenizer.path, {"<|im_start|>": size, "<|im_end|>": size + 1})
+    ((ids, learned),) = encode_records([record], chatml, CHATML)
+    assert ids == encode_segments(chatml, CHATML.render(record.messages, add_generation_prompt=False))
+    expected: list[int] = []
+    for message in record.messages:
+        opening, speaks = [0] * len([size, *chatml.encode(f"{message.role}\n")]), int(message.role == "assistant")
+        said = [speaks] * (len(chatml.encode(message.content)) + 1)
+        expected += [*opening, *said, *[0] * len(chatml.encode("\n"))]
+    assert learned == expected
+
+
+def test_a_template_without_an_end_of_an_answer_cannot_be_tuned_to(tokenizer: SentencePieceTokenizer) -> None:
+    record = Record((Message("user", "a"), Message("assistant", "b")))
+    with pytest.raises(DataError, match="'plain' has no control token that ends an answer"):
+        make_shard([record], tokenizer, PLAIN)
+    with pytest.raises(TemplateError, match=r"needs the control token <\|im_start\|>"):
+        make_shard([record], tokenizer, CHATML)
+    with pytest.raises(DataError, match="no usable record"):
+        make_shard([], tokenizer)
+
+
+def test_ids_of_a_large_vocabulary_keep_their_size(tokenizer: SentencePieceTokenizer) -> None:
+    large = SentencePieceTokenizer(tokenizer.path, {"<|im_start|>": 128_000, "<|im_end|>": 128_001})
+    record = Record((Message("user", "a"), Message("assistant", "b")))
+    shard = make_shard([record], large, CHATML)
+    assert (int(shard.ids[0]), int(shard.ids.max())) == (128_000, 128_001)
 
 
 def test_a_text_stands_between_its_begin_and_its_end(tokenizer: SentencePieceTokenizer) -> None:

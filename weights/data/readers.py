@@ -58,15 +58,26 @@ def pair(question: str, reply: str, system: str = "") -> Record:
     return Record((*head, Message("user", question), Message("assistant", reply)))
 
 
+def _words(row: dict[str, Any], key: str) -> str:
+    """A field that must be text: null would become the word None."""
+    value = row[key]
+    if not isinstance(value, str):
+        raise ValueError(f"{key} is no text")
+    return value
+
+
 def _text(row: dict[str, Any], rng: random.Random) -> Record:
     del rng
-    title = str(row.get("title") or "")
-    return Record(text=f"{title}\n\n{row['text']}" if title else str(row["text"]))
+    title = _words(row, "title") if row.get("title") is not None else ""
+    return Record(text=f"{title}\n\n{_words(row, 'text')}" if title else _words(row, "text"))
 
 
 def _chat(row: dict[str, Any], rng: random.Random) -> Record:
     del rng
-    messages = tuple(Message(m["role"], str(m["content"])) for m in row["messages"])
+    for index, m in enumerate(row["messages"], 1):
+        if not isinstance(m["content"], str):
+            raise ValueError(f"the content of message {index} is no text")
+    messages = tuple(Message(m["role"], m["content"]) for m in row["messages"])
     turns = messages[1:] if messages and messages[0].role == "system" else messages
     for index, message in enumerate(turns):
         if message.role != ("user", "assistant")[index % 2]:
@@ -78,15 +89,15 @@ def _chat(row: dict[str, Any], rng: random.Random) -> Record:
 
 def _shell(row: dict[str, Any], rng: random.Random) -> Record:
     """A command row becomes a question with the command as its answer, or now and then the reverse."""
-    description, command = str(row["description"]), str(row["command"])
+    description, command = _words(row, "description"), _words(row, "command")
     if rng.random() < 0.15 and "\n" not in command:
-        return pair(explain_question(rng, command), explain_answer(rng, description, str(row["tool"])))
+        return pair(explain_question(rng, command), explain_answer(rng, description, _words(row, "tool")))
     return pair(ask(rng, description), answer(rng, command, description))
 
 
 def _qa(row: dict[str, Any], rng: random.Random) -> Record:
     del rng
-    return pair(str(row["question"]), str(row["answer"]))
+    return pair(_words(row, "question"), _words(row, "answer"))
 
 
 def _parallel(row: list[str], rng: random.Random) -> Record:
@@ -134,7 +145,7 @@ def read_file(path: Path, kind: str, rng: random.Random, report: Report) -> Iter
                 try:
                     record = _parse(kind, line, rng)
                 except (ValueError, KeyError, TypeError, IndexError, RecursionError) as e:
-                    report.skip(path, number, f"{type(e).__name__}: {e}" if isinstance(e, KeyError) else str(e))
+                    report.skip(path, number, f"the key {e} is missing" if isinstance(e, KeyError) else str(e))
                     continue
                 found += 1
                 yield record

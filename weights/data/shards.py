@@ -9,19 +9,22 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from engine.errors import DataError
-from engine.template import TFM, Segment
-from engine.tokenizer import SentencePieceTokenizer
+from engine.template import TFM, ChatTemplate, Segment
+from engine.tokenizer import SentencePieceTokenizer, encode_segments
+from weights.data.grounding import Grounding
 from weights.data.readers import Record, Report, generate_own, read_file
 from weights.recipe import Source
 
+Ids = npt.NDArray[np.unsignedinteger[Any]]  # 16 bits where the vocabulary allows it
 CODE = Path(__file__).parent
 BATCH = 2000  # records encoded at once
 
@@ -30,7 +33,7 @@ BATCH = 2000  # records encoded at once
 class Shard:
     """The documents of one source as ids."""
 
-    ids: npt.NDArray[np.uint16]
+    ids: Ids
     target: npt.NDArray[np.uint8]
     starts: npt.NDArray[np.int64]
 
@@ -52,25 +55,36 @@ def records(
             yield from read_file(corpus / file, source.format, random.Random(f"{seed} {file} {number}"), report)
 
 
-def render(record: Record) -> list[tuple[Segment, bool]]:
+def render(record: Record, template: ChatTemplate = TFM) -> list[tuple[Segment, bool]]:
     """A record as segments, and whether each is to be learned when tuning: the assistant's words and their end.
 
-    Conversations go through the template that the chat uses: training ids are chat ids.
+    Conversations go through the template that the chat uses: training ids are chat ids. Raises DataError when the
+    template has no control token that ends an answer: nothing would teach the model to stop.
     """
     if not record.messages:
         return [(Segment("<s>", True), False), (Segment(record.text), True), (Segment("</s>", True), True)]
-    rendered: list[tuple[Segment, bool]] = []
-    speaking = False
-    for segment in TFM.render(record.messages, add_generation_prompt=False):
-        opens = segment.control and segment.text == "<|assistant|>"
-        rendered.append((segment, speaking and not opens))
-        speaking = opens or (speaking and not (segment.control and segment.text == TFM.end_of_turn))
+    if not template.end_of_turn:
+        raise DataError(
+            f"The template {template.name!r} has no control token that ends an answer, so nothing can be tuned to it.",
+            "Choose another with --template.",
+        )
+    rendered = [(segment, False) for segment in template.render((), add_generation_prompt=False)]
+    opening = len(template.turns["assistant"].before)
+    for count, message in enumerate(record.messages, 1):
+        turn = template.render(record.messages[:count], add_generation_prompt=False)[len(rendered) :]
+        ends = (i for i, s in enumerate(turn) if i >= opening and s.control and s.text == template.end_of_turn)
+        end = next(ends, -1)
+        speaks = message.role == "assistant"
+        rendered += [(segment, speaks and opening <= i <= end) for i, segment in enumerate(turn)]
     return rendered
 
 
-def shard_key(name: str, source: Source, corpus: Path, tokenizer: SentencePieceTokenizer, seed: int) -> str:
+def shard_key(
+    name: str, source: Source, corpus: Path, tokenizer: SentencePieceTokenizer, seed: int,
+    grounding: Grounding | None = None,
+) -> str:  # fmt: skip
     """A hash of all that decides a shard: the source's recipe, its files, the tokenizer, the code and tables here."""
-    digest = hashlib.sha256(json.dumps([name, asdict(source), seed]).encode())
+    digest = hashlib.sha256(json.dumps([name, asdict(source), seed, grounding and grounding.digest]).encode())
     own = [p for p in sorted(CODE.rglob("*")) if p.suffix in (".py", ".toml")]
     for path in (tokenizer.path, *own, *(corpus / file for file in source.files)):
         if not path.is_file():
@@ -80,53 +94,68 @@ def shard_key(name: str, source: Source, corpus: Path, tokenizer: SentencePieceT
 
 
 def build_shard(
-    name: str, source: Source, corpus: Path, tokenizer: SentencePieceTokenizer, seed: int, cache: Path, report: Report
-) -> Shard:
+    name: str, source: Source, corpus: Path, tokenizer: SentencePieceTokenizer, seed: int, cache: Path, report: Report,
+    grounding: Grounding | None = None,
+) -> Shard:  # fmt: skip
     """The shard of a source, from the cache when it is there. A build that is cut leaves no shard behind."""
-    home = cache / shard_key(name, source, corpus, tokenizer, seed)
+    home = cache / shard_key(name, source, corpus, tokenizer, seed, grounding)
     if not home.is_dir():
         half_built = home.with_name(home.name + ".tmp")
         shutil.rmtree(half_built, ignore_errors=True)
         half_built.mkdir(parents=True)
-        _write(half_built, records(name, source, corpus, source.files, seed, report), tokenizer)
+        found = records(name, source, corpus, source.files, seed, report)
+        if grounding is not None:
+            found = grounding.apply(found, random.Random(f"{seed} {name} grounding"))
+        _write(half_built, found, tokenizer)
         os.replace(half_built, home)
     return Shard(*(np.load(home / f"{part}.npy", mmap_mode="r") for part in ("ids", "target", "starts")))
 
 
 def _write(home: Path, source: Iterator[Record], tokenizer: SentencePieceTokenizer) -> None:
-    if tokenizer.vocab_size > 1 << 16:
-        raise DataError(f"A shard holds ids below 65,536; this tokenizer has {tokenizer.vocab_size}.")
-    ids: list[npt.NDArray[np.uint16]] = []
+    shard = make_shard(source, tokenizer)
+    np.save(home / "ids.npy", shard.ids)
+    np.save(home / "target.npy", shard.target)
+    np.save(home / "starts.npy", shard.starts)
+
+
+def make_shard(source: Iterable[Record], tokenizer: SentencePieceTokenizer, template: ChatTemplate = TFM) -> Shard:
+    """The shard of some records, in memory. Raises DataError when there are none."""
+    kind = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
+    ids: list[Ids] = []
     target: list[npt.NDArray[np.uint8]] = []
     lengths: list[int] = []
     for batch in _batches(source):
-        for row, learned in encode_records(batch, tokenizer):
-            ids.append(np.asarray(row, np.uint16))
+        for row, learned in encode_records(batch, tokenizer, template):
+            ids.append(np.asarray(row, kind))
             target.append(np.asarray(learned, np.uint8))
             lengths.append(len(row))
     if not lengths:
-        raise DataError(f"The source {home.name} has no usable record.")
-    np.save(home / "ids.npy", np.concatenate(ids))
-    np.save(home / "target.npy", np.concatenate(target))
-    np.save(home / "starts.npy", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+        raise DataError("There is no usable record.")
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return Shard(np.concatenate(ids), np.concatenate(target), starts)
 
 
-def encode_records(batch: list[Record], tokenizer: SentencePieceTokenizer) -> Iterator[tuple[list[int], list[int]]]:
-    """(ids, learned) of each record; all texts are encoded in one parallel call."""
-    rendered = [render(record) for record in batch]
+def encode_records(
+    batch: list[Record], tokenizer: SentencePieceTokenizer, template: ChatTemplate = TFM
+) -> Iterator[tuple[list[int], list[int]]]:
+    """(ids, learned) of each record; all texts are encoded in one parallel call.
+
+    Raises TemplateError when the tokenizer lacks a control token that a record needs.
+    """
+    rendered = [render(record, template) for record in batch]
     texts = [s.text for segments in rendered for s, _ in segments if not s.control]
     encoded = iter(tokenizer.encode_batch(texts))
     for segments in rendered:
         ids: list[int] = []
         learned: list[int] = []
         for segment, learn in segments:
-            new = [tokenizer.control_id(segment.text) or 0] if segment.control else next(encoded)
+            new = encode_segments(tokenizer, [segment]) if segment.control else next(encoded)
             ids += new
             learned += [int(learn)] * len(new)
         yield ids, learned
 
 
-def _batches(source: Iterator[Record]) -> Iterator[list[Record]]:
+def _batches(source: Iterable[Record]) -> Iterator[list[Record]]:
     batch: list[Record] = []
     for record in source:
         batch.append(record)

@@ -1,0 +1,115 @@
+"""`tfm convert` and `--adapter`: what is written, what is refused, and with which code."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from chat import cli
+from engine.adapter import AdapterConfig, linear_targets, save_adapter
+from engine.checkpoint import save_checkpoint
+from engine.config import ModelConfig
+from engine.decoder import DecoderLM
+
+MODEL, LOW = "model.safetensors", "adapter_model.safetensors"
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """A model directory of random weights."""
+    config = ModelConfig(
+        vocab_size=40, d_model=16, n_layers=1, n_heads=2, n_kv_heads=1, head_dim=8, d_ff=24, max_positions=32
+    )
+    model = DecoderLM(config)
+    model.init_weights(torch.Generator().manual_seed(1))
+    save_checkpoint(tmp_path / "base", model, dtype=torch.float32)
+    (tmp_path / "base" / "tokenizer.model").write_text("a tokenizer")
+    pairs = {t.module: (torch.ones(2, t.d_in), torch.ones(t.stop - t.start, 2)) for t in linear_targets(model)}
+    save_adapter(tmp_path / "adapter", pairs, AdapterConfig(2, 4), "base")
+    return tmp_path / "base"
+
+
+def convert(base: Path, *more: str) -> int:
+    return cli.run_app(["convert", "-m", str(base), *more])
+
+
+def test_a_merged_model_is_written_and_its_name_is_the_answer(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "merged"
+    assert convert(base, "--merge", str(tmp_path / "adapter"), str(out)) == 0
+    assert capsys.readouterr() == (f"{out}\n", "")
+    before, after = load_file(base / MODEL), load_file(out / MODEL)
+    assert before.keys() == after.keys()
+    for name, tensor in before.items():  # every product B · A is 2, and the scale 4 / 2
+        torch.testing.assert_close(after[name], tensor + 4 if "_proj" in name else tensor)
+    assert (out / "tokenizer.model").read_text() == "a tokenizer"
+
+
+def test_an_empty_directory_may_be_written_to(base: Path, tmp_path: Path) -> None:
+    (tmp_path / "merged").mkdir()
+    assert convert(base, "--merge", str(tmp_path / "adapter"), str(tmp_path / "merged")) == 0
+    assert (tmp_path / "merged" / MODEL).is_file()
+
+
+@pytest.mark.parametrize("taken", ["base", "base/config.json", "adapter"])
+def test_nothing_is_overwritten(base: Path, tmp_path: Path, taken: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    assert convert(base, "--merge", str(tmp_path / "adapter"), str(tmp_path / taken)) == 2
+    shown = capsys.readouterr()
+    assert shown.out == "" and "nothing is overwritten" in shown.err and shown.err.count("\n") == 1
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["out"], 2, "--merge"),
+        (["--merge", "adapter"], 2, "OUT"),
+        (["--merge", "nowhere", "out"], 3, "no adapter directory nowhere"),
+        (["--merge", "base", "out"], 3, "no adapter_config.json in base"),
+        (["--merge", "adapter", "-m", "nowhere", "out"], 3, "no model 'nowhere'"),
+        (["--merge", "adapter", "-m", "adapter", "out"], 3, "config.json"),
+        (["--merge", "adapter", "base/config.json/out"], 3, "cannot be written"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence_a_code_and_no_directory(
+    arguments: list[str], code: int, told: str, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert convert(Path("base"), *arguments) == code
+    shown = capsys.readouterr()
+    assert shown.out == "" and shown.err.count("\n") == 1
+    assert told in shown.err
+    assert {p.name for p in tmp_path.iterdir()} == {"base", "adapter"}
+
+
+def test_help_of_convert_imports_no_torch() -> None:
+    import subprocess
+
+    code = "import sys; from chat.cli import run_app; run_app(['convert', '--help']); sys.exit('torch' in sys.modules)"
+    root = Path(__file__).parents[2]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False, capture_output=True).returncode == 0
+
+
+def test_an_adapter_that_cannot_be_used_is_code_3_before_the_model_is_loaded(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("the weights were read")
+
+    monkeypatch.setattr("engine.api.load_model", never)
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
+    for name, told in (("nowhere", "no adapter directory"), ("adapter", "peft_type is missing")):
+        assert cli.run_app(["run", "-m", "default", "--adapter", str(tmp_path / name), "hello"]) == 3
+        assert told in capsys.readouterr().err
+
+
+def test_a_mistake_in_the_words_of_train_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["nonsense"], ["lora", "--rank", "0"], ["full"]):
+        assert cli.run_app(["train", *words]) == 2
+        shown = capsys.readouterr()
+        assert shown.err.startswith("tfm: ") and shown.err.count("\n") == 1 and "a bug" not in shown.err
