@@ -61,7 +61,10 @@ def fastest(work: str) -> str:
 
 
 def matmul_flops(dtype: torch.dtype, device: torch.device, size: int = 2048) -> float:
-    """Floating-point operations per second in a product of two square matrices, now: the limit of the machine."""
+    """Floating-point operations per second in a product of two square matrices: the limit of the machine.
+
+    Of the quickest repeat: another process that takes the processor for a moment makes a product slow, never quick.
+    """
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
 
     def product() -> None:
@@ -69,7 +72,7 @@ def matmul_flops(dtype: torch.dtype, device: torch.device, size: int = 2048) -> 
         if device.type != "cpu":
             out.sum().item()  # a GPU computes later than it is asked
 
-    return 2 * size**3 / _median_seconds(product)
+    return 2 * size**3 / min(_seconds(product))
 
 
 def processor_name() -> str:
@@ -98,10 +101,15 @@ def _linear(rows: int, dtype: torch.dtype) -> Callable[[], object]:
 
 
 def _median_seconds(work: Callable[[], object]) -> float:
+    return sorted(_seconds(work))[REPEATS // 2]
+
+
+def _seconds(work: Callable[[], object]) -> list[float]:
+    """How long each of REPEATS calls takes, after one that warms up."""
     work()
     seconds = []
     for _ in range(REPEATS):
         start = time.perf_counter()
         work()
         seconds.append(time.perf_counter() - start)
-    return sorted(seconds)[REPEATS // 2]
+    return seconds

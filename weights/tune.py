@@ -4,6 +4,7 @@ Tokenizer and template are the model's own, and rows, loop and resume are those 
 others load; what a resume needs lies beside it, in `out`.training, and may be removed when all is done.
 """
 
+import copy
 import hashlib
 import json
 import math
@@ -18,13 +19,15 @@ from engine.adapter import AdapterConfig
 from engine.api import Engine, load_engine
 from engine.checkpoint import save_like
 from engine.errors import DataError, UsageError
-from engine.template import TFM
+from engine.template import TFM, ChatTemplate
 from engine.tokenizer import SentencePieceTokenizer
 from weights.data.mixture import Mixture
+from weights.data.preferences import PairRows, read_pairs
 from weights.data.readers import FORMATS, Record, Report, read_file
 from weights.data.shards import Shard, make_shard
+from weights.objectives import preference
 from weights.recipe import Stage
-from weights.train.loop import Run, train
+from weights.train.loop import Rows, Run, train
 from weights.train.lora import attach, save_attached
 from weights.train.plot import plot_losses
 from weights.train.state import load_state, states
@@ -58,10 +61,13 @@ class Tuning:
     skip_bad_lines: bool = False
     compiled: bool = False
     stop_after: int | None = None
+    beta: float | None = None  # of a preference: then the file holds pairs of answers
 
     @property
     def name(self) -> str:
         """The name of the one stage."""
+        if self.beta is not None:
+            return "dpo"
         return "full" if self.adapter is None else "lora"
 
     @property
@@ -77,28 +83,72 @@ def tune(tuning: Tuning) -> bool:
     UsageError, DataError for the file or `out`, ModelError for the base.
     """
     _check(tuning)
-    records = list(_records(tuning))
-    engine = load_engine(base_directory(tuning.base), dtype="float32", template=tuning.template)
-    shard = _shard(tuning, engine, records)
-    stage = plan(tuning, engine.config.max_positions, shard, is_chat=bool(records[0].messages))
-    mixture = Mixture(stage, {SOURCE: shard}, tuning.seed)
-    fingerprint = _fingerprint(tuning, stage, shard)
+    course = _pairs(tuning) if tuning.beta is not None else _records_of(tuning)
+    fingerprint = _fingerprint(tuning, course)
     is_done = _resumes(tuning, fingerprint)
-    model = engine.model.requires_grad_(True)
+    _make_home(tuning)
+    model = course.engine.model.requires_grad_(True)
+    objective = None if tuning.beta is None else preference(copy.deepcopy(model), tuning.beta)
     if tuning.adapter is not None:
         attach(model, tuning.adapter, tuning.seed)
-    _make_home(tuning)
-    _tell(stage, shard, mixture, is_done)
+    stage = course.stage
+    if is_done:
+        say(f"{stage.name}: all {course.rows.n_steps} steps are done; there is nothing more to train")
+    else:
+        _tell(course)
     run = Run(tuning.home, fingerprint, compiled=tuning.compiled, stop_after=tuning.stop_after)
-    if not train(model, stage, mixture, run):
+    if not train(model, stage, course.rows, run, objective):
         say(f"{stage.name} was stopped and saved; the same command goes on from there")
         return False
     plot_losses(tuning.home, tuning.home / "losses.png")
     if tuning.adapter is None:
-        save_like(tuning.out, model, Path(engine.info.path))
+        save_like(tuning.out, model, Path(course.engine.info.path))
     else:
-        save_attached(tuning.out, model, tuning.adapter, engine.info.path)
+        save_attached(tuning.out, model, tuning.adapter, course.engine.info.path)
     return True
+
+
+@dataclass(frozen=True)
+class _Course:
+    """A tuning with its data read: the base, its rows, what they were made of (for the fingerprint), what is told."""
+
+    engine: Engine
+    stage: Stage
+    rows: Rows
+    material: tuple[bytes, ...]
+    told: str
+    cut: int  # records that are longer than a row
+
+
+def _records_of(tuning: Tuning) -> _Course:
+    records = list(_records(tuning))
+    engine = load_engine(base_directory(tuning.base), dtype="float32", template=tuning.template)
+    shard = _shard(tuning, engine, records)
+    stage = plan(tuning, engine.config.max_positions, shard, is_chat=bool(records[0].messages))
+    cut = int((shard.lengths > stage.row + 1).sum()) if stage.objective == "chat" else 0
+    told = f"{len(shard.lengths):,} records of {int(shard.starts[-1]):,} tokens"
+    material = (shard.ids.tobytes(), shard.target.tobytes(), shard.starts.tobytes())
+    return _Course(engine, stage, Mixture(stage, {SOURCE: shard}, tuning.seed), material, told, cut)
+
+
+def _pairs(tuning: Tuning) -> _Course:
+    report = Report(strict=not tuning.skip_bad_lines)
+    pairs = list(read_pairs(tuning.data, report))
+    _tell_bad_lines(tuning, report)
+    engine = load_engine(base_directory(tuning.base), dtype="float32", template=tuning.template)
+    template = _template(tuning, engine)
+    assert isinstance(engine.tokenizer, SentencePieceTokenizer)
+    row = min(tuning.row or LONGEST_ROW, engine.config.max_positions)
+    batch = min(tuning.batch, len(pairs))
+    rows = PairRows(
+        pairs, engine.tokenizer, row=row, batch=batch, passes=tuning.epochs, seed=tuning.seed, template=template
+    )
+    stage = Stage(
+        name=tuning.name, objective="chat", tokens=2 * row * batch * rows.n_steps, shares={SOURCE: 1.0}, row=row,
+        batch=batch, micro_batch=1, lr=tuning.lr, warmup=10, weight_decay=0.0, dropout=tuning.dropout,
+    )  # fmt: skip
+    material = (tuning.data.read_bytes(), template.digest.encode())
+    return _Course(engine, stage, rows, material, f"{len(pairs):,} pairs of answers", rows.cut)
 
 
 def base_directory(base: Path) -> Path:
@@ -126,7 +176,7 @@ def plan(tuning: Tuning, max_positions: int, shard: Shard, *, is_chat: bool) -> 
 
 def _check(tuning: Tuning) -> None:
     """What can be wrong without a model."""
-    for flag, value in (("--epochs", tuning.epochs), ("--lr", tuning.lr)):
+    for flag, value in (("--epochs", tuning.epochs), ("--lr", tuning.lr), ("--beta", tuning.beta or 1.0)):
         if not (math.isfinite(value) and value > 0):
             raise UsageError(f"{flag} must be a number above 0, not {value}.")
     formats = [name for name in FORMATS if name != "own"]
@@ -171,6 +221,10 @@ def _records(tuning: Tuning) -> Iterator[Record]:
     """The records of the file; its first bad line is an error, unless such lines are to be left out."""
     report = Report(strict=not tuning.skip_bad_lines)
     yield from read_file(tuning.data, tuning.format, random.Random(tuning.seed), report)
+    _tell_bad_lines(tuning, report)
+
+
+def _tell_bad_lines(tuning: Tuning, report: Report) -> None:
     for _, line, why in report.bad[:5]:
         say(f"{tuning.data.name}, line {line}: {why} (left out)")
     if report.bad:
@@ -179,24 +233,30 @@ def _records(tuning: Tuning) -> Iterator[Record]:
 
 def _shard(tuning: Tuning, engine: Engine, records: list[Record]) -> Shard:
     """The records as the model would read them. Raises DataError when there is no template, or nothing to learn."""
-    if records[0].messages and engine.template is None:
-        raise DataError(
-            f"{tuning.base} has no chat template that is built in, so conversations cannot be tuned to it.",
-            "Choose one with --template.",
-        )
+    template = _template(tuning, engine) if records[0].messages else TFM
     assert isinstance(engine.tokenizer, SentencePieceTokenizer)
-    shard = make_shard(records, engine.tokenizer, engine.template or TFM)
+    shard = make_shard(records, engine.tokenizer, template)
     if not shard.target.any():
         raise DataError(f"{tuning.data} has no word of an assistant: there is nothing to learn.")
     return shard
 
 
-def _fingerprint(tuning: Tuning, stage: Stage, shard: Shard) -> str:
+def _template(tuning: Tuning, engine: Engine) -> ChatTemplate:
+    if engine.template is None:
+        raise DataError(
+            f"{tuning.base} has no chat template that is built in, so conversations cannot be tuned to it.",
+            "Choose one with --template.",
+        )
+    return engine.template
+
+
+def _fingerprint(tuning: Tuning, course: _Course) -> str:
     """A hash of all that decides the numbers: the base's weights, the ids and what of them is learned, the settings."""
-    facts = [asdict(stage), None if tuning.adapter is None else asdict(tuning.adapter), tuning.seed]
+    adapter = None if tuning.adapter is None else asdict(tuning.adapter)
+    facts = [asdict(course.stage), adapter, tuning.seed, tuning.beta]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for part in (shard.ids, shard.target, shard.starts):
-        digest.update(part.tobytes())
+    for part in course.material:
+        digest.update(part)
     base = base_directory(tuning.base)
     for path in (base / "config.json", *sorted(base.glob("*.safetensors"))):
         with path.open("rb") as file:
@@ -204,17 +264,11 @@ def _fingerprint(tuning: Tuning, stage: Stage, shard: Shard) -> str:
     return digest.hexdigest()
 
 
-def _tell(stage: Stage, shard: Shard, mixture: Mixture, is_done: bool) -> None:
+def _tell(course: _Course) -> None:
     """What is about to be done, and everything that a person would want to change first."""
-    if is_done:
-        say(f"{stage.name}: all {mixture.n_steps} steps are done; there is nothing more to train")
-        return
-    say(
-        f"{stage.name}: {len(shard.lengths):,} records of {int(shard.starts[-1]):,} tokens, "
-        f"{mixture.n_steps} steps of {stage.batch} rows of {stage.row} tokens"
-    )
-    cut = int((shard.lengths > stage.row + 1).sum()) if stage.objective == "chat" else 0
-    if cut:
-        say(f"{cut} records are longer than a row of {stage.row} tokens and are cut; --row sets another length")
-    if mixture.n_steps < 10:
+    stage, steps = course.stage, course.rows.n_steps
+    say(f"{stage.name}: {course.told}, {steps} steps of {stage.batch} rows of {stage.row} tokens")
+    if course.cut:
+        say(f"{course.cut} records are longer than a row of {stage.row} tokens and are cut; --row sets another length")
+    if steps < 10:
         say("these are few steps: more --epochs or a smaller --batch make more of them")

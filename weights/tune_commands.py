@@ -1,4 +1,4 @@
-"""`tfm train lora` and `tfm train full`: fine-tuning of a model on a file of one's own. Imports no torch at start."""
+"""`tfm train lora`, `full` and `dpo`: fine-tuning of a model on a file of one's own. Imports no torch at start."""
 
 import os
 from dataclasses import asdict, dataclass
@@ -35,11 +35,15 @@ TargetOption = Annotated[
     list[str] | None, typer.Option("--target", help="A projection such as q_proj (repeatable); else all of the blocks.")
 ]
 RsloraOption = Annotated[bool, typer.Option("--rslora", help="Scale with alpha / √rank, for high ranks.")]
+PairsOption = Annotated[
+    Path, typer.Option("--data", help='Lines of {"messages": [...], "chosen": "...", "rejected": "..."}.')
+]
+BetaOption = Annotated[float, typer.Option("--beta", help="How near the base it stays: larger is nearer.")]
 
 
 @dataclass(frozen=True)
 class Job:
-    """What both commands ask for, as the fields of weights.tune.Tuning."""
+    """What all of them ask for, as the fields of weights.tune.Tuning."""
 
     base: Path
     data: Path
@@ -82,14 +86,27 @@ def full(
     _run(job, threads, None, dropout)
 
 
-def _run(job: Job, threads: int | None, adapter: "AdapterConfig | None", dropout: float) -> None:
+def dpo(
+    model: ModelOption, data: PairsOption, out: OutOption, beta: BetaOption = 0.1, dropout: DropoutOption = 0.0,
+    epochs: EpochsOption = 1.0, lr: RateOption = 1e-5, batch: BatchOption = 8, row: RowOption = None,
+    seed: SeedOption = 1, template: TemplateOption = None, skip_bad_lines: SkipOption = False,
+    threads: ThreadsOption = None, compiled: CompileOption = False, stop_after: StopAfterOption = None,
+) -> None:  # fmt: skip
+    """Raise better answers over worse ones (direct preference optimisation), and write a model directory."""
+    job = Job(model, data, out, "chat", epochs, lr, batch, row, seed, template, skip_bad_lines, compiled, stop_after)
+    _run(job, threads, None, dropout, beta)
+
+
+def _run(
+    job: Job, threads: int | None, adapter: "AdapterConfig | None", dropout: float, beta: float | None = None
+) -> None:
     """Tune; the written directory goes to stdout. An interruption, saved and told, becomes exit code 130."""
     import torch
 
     from weights.tune import Tuning, tune
 
     torch.set_num_threads(threads or os.cpu_count() or 1)
-    done = tune(Tuning(**asdict(job), adapter=adapter, dropout=dropout))
+    done = tune(Tuning(**asdict(job), adapter=adapter, dropout=dropout, beta=beta))
     if done:
         typer.echo(job.out)
     elif job.stop_after is None:

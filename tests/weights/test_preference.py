@@ -14,6 +14,7 @@ from torch.nn import functional
 from engine.errors import DataError
 from engine.template import Message
 from engine.tokenizer import SentencePieceTokenizer
+from weights.cli import main
 from weights.data.preferences import Pair, PairRows, read_pairs
 from weights.data.readers import Report
 from weights.objectives import preference
@@ -111,3 +112,21 @@ def test_a_file_without_a_pair_is_refused(tmp_path: Path) -> None:
         list(read_pairs(path, Report()))
     with pytest.raises(DataError, match=r"cannot be read|no file"):
         list(read_pairs(tmp_path / "none.jsonl", Report()))
+
+
+def test_the_command_dpo_writes_a_model_that_prefers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The whole way: a file of pairs, a shipped model, a model directory; the base is not changed."""
+    base = Path(__file__).parents[2] / "weights" / "default"
+    before = (base / "model.safetensors").read_bytes()
+    data = tmp_path / "pairs.jsonl"
+    data.write_text(
+        "".join(json.dumps(GOOD | {"chosen": "Ahoy there!", "rejected": "Hello!"}) + "\n" for _ in range(4))
+    )
+    out = tmp_path / "out"
+    options = ["--epochs", "2", "--batch", "2", "--row", "32", "--lr", "0.001", "--threads", "1"]
+    assert main(["dpo", "-m", "default", "--data", str(data), "--out", str(out), *options]) == 0
+    assert capsys.readouterr().out == f"{out}\n"
+    losses = [json.loads(x)["loss"] for x in (tmp_path / "out.training" / "metrics.jsonl").read_text().splitlines()]
+    assert losses[0] == pytest.approx(math.log(2), abs=1e-3)
+    assert losses[-1] < losses[0] - 0.1
+    assert (out / "model.safetensors").read_bytes() != before == (base / "model.safetensors").read_bytes()

@@ -76,7 +76,7 @@ def _parse(line: str) -> Pair:
 
 
 class PairRows:
-    """The rows of a stage: all pairs in a new order each time around, `tokens` counting 2 · row for a pair."""
+    """The rows of a stage: all pairs in a new order each time around."""
 
     def __init__(
         self, pairs: Sequence[Pair], tokenizer: SentencePieceTokenizer, *, row: int, batch: int, passes: float,
@@ -93,6 +93,11 @@ class PairRows:
     def n_steps(self) -> int:
         """Optimizer steps: the pairs, in whole batches."""
         return max(1, len(self._order) // self._batch)
+
+    @property
+    def cut(self) -> int:
+        """Answers that do not end within a row."""
+        return sum(len(ids) > self._row + 1 for ids, _ in self._encoded)
 
     def batch(self, first_row: int, rows: int) -> PairBatch:
         """Pairs first_row .. first_row + rows - 1, each two rows; an answer beyond the row is cut."""
