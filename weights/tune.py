@@ -86,11 +86,11 @@ def tune(tuning: Tuning) -> bool:
     course = _pairs(tuning) if tuning.beta is not None else _records_of(tuning)
     fingerprint = _fingerprint(tuning, course)
     is_done = _resumes(tuning, fingerprint)
-    _make_home(tuning)
     model = course.engine.model.requires_grad_(True)
     objective = None if tuning.beta is None else preference(copy.deepcopy(model), tuning.beta)
     if tuning.adapter is not None:
         attach(model, tuning.adapter, tuning.seed)
+    _make_home(tuning)
     stage = course.stage
     if is_done:
         say(f"{stage.name}: all {course.rows.n_steps} steps are done; there is nothing more to train")
