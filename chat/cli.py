@@ -132,17 +132,53 @@ def chat(
     return work
 
 
-@app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
-    add_help_option=False,
-)
-def train(ctx: typer.Context) -> Work:
-    """Build weights: tokenizer, pretrain, sft (see `tfm train --help`)."""
+@app.command(cls=Command, epilog=EXIT_CODES)
+def convert(
+    out: Annotated[str, typer.Argument(help="The model directory to write.", metavar="OUT")],
+    merge: Annotated[str, typer.Option("--merge", help="A PEFT directory (LoRA) to merge.", metavar="ADAPTER")],
+    model: Annotated[
+        str, typer.Option("-m", "--model", help="The adapter's base: a directory, or a shipped name.", metavar="DIR")
+    ] = "default",
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> Work:
+    """Write a model anew: with an adapter merged into its weights."""
 
     def work() -> int:
-        from weights.cli import main as train_main
+        from chat.convert import merge_adapter
 
-        return train_main(list(ctx.args))
+        return merge_adapter(model, merge, out)
+
+    return work
+
+
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+@app.command(context_settings=PASSED_ON, add_help_option=False)
+def train(ctx: typer.Context) -> Work:
+    """Build weights from a recipe and a corpus (see `tfm train --help`)."""
+    return _weights(ctx, "train")
+
+
+@app.command(context_settings=PASSED_ON, add_help_option=False)
+def bench(ctx: typer.Context) -> Work:
+    """Measure speed here, beside other programs (see `tfm bench --help`)."""
+    return _weights(ctx, "bench")
+
+
+@app.command("eval", context_settings=PASSED_ON, add_help_option=False)
+def evaluate(ctx: typer.Context) -> Work:
+    """Measure how good a model is, and write its card (see `tfm eval --help`)."""
+    return _weights(ctx, "eval")
+
+
+def _weights(ctx: typer.Context, name: str) -> Work:
+    """Hand a command line to the weights package: the one door from here to there."""
+
+    def work() -> int:
+        from weights.cli import main as weights_main
+
+        return weights_main(list(ctx.args), name)
 
     return work
 
@@ -173,6 +209,8 @@ def run_app(arguments: Sequence[str]) -> int:
         return 0
     except TfmError as e:
         return _report(str(e), e.exit_code, debug)
+    except TyperException as e:  # of `tfm train`, which reads its own command line
+        return _report(f"{_sentence(e.format_message())} `tfm {arguments[0]} --help` lists what there is.", 2, debug)
     except Exception as e:  # a bug, or the disk is full; this is the edge, nothing goes on
         detail = f"{type(e).__name__}: {e}" if str(e) else type(e).__name__
         hint = "" if debug else " --debug shows where."

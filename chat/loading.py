@@ -18,7 +18,7 @@ def load(
     """The engine for a model directory. This is where torch is imported."""
     screen.wait(f"loading {directory.name}")
     try:
-        names = ("dtype", "device", "threads", "context", "template")
+        names = ("dtype", "device", "threads", "context", "template", "adapter")
         options = {name: settings[name] for name in names}
         if loader is None:
             from engine import load_engine

@@ -50,6 +50,9 @@ class ModelOptions:
     model: Annotated[
         str | None, _model("A model directory, or the name of a model that ships.", "-m", "--model", metavar="DIR")
     ] = None
+    adapter: Annotated[
+        str | None, _model("A PEFT directory (LoRA), merged into the model's weights.", "--adapter", metavar="DIR")
+    ] = None
     dtype: Annotated[
         str | None, _model("auto, float32 or bfloat16; auto takes what is faster here.", "--dtype", metavar="TYPE")
     ] = None
@@ -121,6 +124,9 @@ class ContextOptions:
         str | None,
         _context("When it is full: error, drop-oldest (turns) or shift.", "--overflow", metavar="POLICY"),
     ] = None
+    ground: Annotated[
+        bool | None, _context("Look up examples for a question at the shell (the default).", "--ground/--no-ground")
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -128,6 +134,9 @@ class OutputOptions:
     """What is shown beside the answer."""
 
     stats: Annotated[bool | None, _output("Tell counts and speeds on stderr.", "--stats")] = None
+    show_sources: Annotated[bool | None, _output("Tell on stderr which examples were looked up.", "--show-sources")] = (
+        None
+    )
     plain: Annotated[bool | None, _output("No colours, no cursor movements, plain line input.", "--plain")] = None
     debug: Annotated[bool | None, _output("Show the traceback of an error.", "--debug")] = None
 

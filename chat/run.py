@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from chat import models
 from chat.answer import Answer, Interrupt, statistics, why_it_ended
+from chat.grounding import NO_ROOM, Found, Grounding
 from chat.loading import load, read_text, system_prompt
 from chat.screen import Screen
 from chat.settings import Rank, Settings, flag
-from engine.errors import UsageError
+from engine.errors import ContextOverflow, UsageError
 from engine.events import StreamEvent, TextDelta, TokenEvent
 from engine.params import MAX_LOGPROBS, SamplingParams
 from engine.template import Message
@@ -55,6 +56,7 @@ class Request:
             return
         given = [flag(n) for n in ("system", "system_file", "template") if settings.values[n].rank == Rank.FLAG]
         given += ["--prefill"] if self.prefill is not None else []
+        given += ["--ground"] if settings["ground"] and settings.values["ground"].rank == Rank.FLAG else []
         if given:
             raise UsageError(f"{given[0]} has no place in --raw.", "A raw prompt is continued as it is.")
 
@@ -75,21 +77,49 @@ def run_once(
     engine = load(directory, settings, screen, loader)
     settings = settings.with_model(engine.defaults)
     params = settings.sampling(engine, request.alternatives or 0)
-    answer = Answer()
+    answer, found = Answer(), Found(why="a raw prompt is continued as it is")
     with Interrupt() as interrupt:
         policy = settings["overflow"] or "error"
         if request.raw:
             events = engine.generate(prompt, params, overflow=policy, cancelled=interrupt)
         else:
-            messages = [Message("system", system)] if system else []
-            messages.append(Message("user", prompt))
+            grounding = Grounding(directory, engine, screen)
+            grounding.check(settings)
+            asked = [Message("system", system)] if system else []
+            asked.append(Message("user", prompt))
             prefill = request.prefill or ""
+            found = grounding.find(asked, settings["ground"])
+            found, messages = _grounded(asked, found, params, policy, prefill, engine, screen)
             events = engine.chat(messages, params, overflow=policy, prefill=prefill, cancelled=interrupt)
-        _deliver(answer, events, interrupt, request, params, engine, screen)
+        _deliver(answer, events, interrupt, request, params, engine, screen, found)
     if answer.finish is None:
         return 1
     _remark(answer, settings, params, engine, screen)
+    if settings["show_sources"]:
+        for line in found.lines():
+            screen.aside(line)
     return 130 if answer.finish.reason == "interrupted" else 0
+
+
+def _grounded(
+    asked: Sequence[Message],
+    found: Found,
+    params: SamplingParams,
+    policy: str,
+    prefill: str,
+    engine: "Engine",
+    screen: Screen,
+) -> tuple[Found, Sequence[Message]]:
+    """The messages with what was found for the last; without it when there is only room for the prompt itself."""
+    if not found.examples:
+        return found, asked
+    messages = (*asked[:-1], *found.before(asked[-1]))
+    try:
+        engine.fit(messages, params, policy, prefill=prefill)
+    except ContextOverflow:
+        screen.report(f"Nothing was looked up: {NO_ROOM}.")
+        return Found(why=NO_ROOM), asked
+    return found, messages
 
 
 def _deliver(
@@ -100,6 +130,7 @@ def _deliver(
     params: SamplingParams,
     engine: "Engine",
     screen: Screen,
+    found: Found,
 ) -> None:
     """The answer to stdout, in the form that was asked for."""
     if not (request.json or request.stream_json):
@@ -115,16 +146,20 @@ def _deliver(
     answer.follow(events, screen, interrupt, line)
     if answer.finish is not None:
         record = {"type": "finish"} if request.stream_json else {}
-        screen.write(json.dumps(record | as_record(answer, request, params, engine)) + "\n")
+        screen.write(json.dumps(record | as_record(answer, request, params, engine, found)) + "\n")
 
 
-def as_record(answer: Answer, request: Request, params: SamplingParams, engine: "Engine") -> dict[str, Any]:
+def as_record(
+    answer: Answer, request: Request, params: SamplingParams, engine: "Engine", found: Found
+) -> dict[str, Any]:
     """Everything about one answer as plain values: enough to repeat it. Only for an answer that has ended."""
     finish = answer.finish
     assert finish is not None
     record: dict[str, Any] = {
         "text": (request.prefill or "") + answer.text,
         "model": engine.info.name,
+        "adapter": engine.info.adapter or None,
+        "examples": found.records(),
         "finish": {"reason": finish.reason, "stop": finish.stop},
         "prompt_ids": list(finish.prompt_ids),
         "ids": list(finish.ids),

@@ -59,6 +59,13 @@ class Screen:
         """A line for stderr, wherever that goes: errors and statistics."""
         self._line(self.err, text)
 
+    def aside(self, text: str) -> None:
+        """A line for stderr that stands back: dim, where the terminal can show that."""
+        dim = self.coloured and self.err.isatty()
+        self.stop_waiting()
+        self.err.write(f"\x1b[2m{safe_text(text)}\x1b[0m\n" if dim else safe_text(text) + "\n")
+        self.err.flush()
+
     def ask(self, prompt: str) -> None:
         """The mark at the start of a line of plain input."""
         self.person.write(prompt)

@@ -43,6 +43,7 @@ class Setting:
 DEFAULTS = SamplingParams()
 SETTINGS: dict[str, Setting] = {
     "model": Setting("model", "text", "default"),
+    "adapter": Setting("model", "text"),
     "dtype": Setting("model", "text", "auto", choices=("auto", "float32", "bfloat16")),
     "device": Setting("model", "text", "cpu"),
     "threads": Setting("model", "int", least=1),
@@ -66,7 +67,9 @@ SETTINGS: dict[str, Setting] = {
     "system_file": Setting("context", "text"),
     "context": Setting("context", "int", least=1),
     "overflow": Setting("context", "text", choices=("error", "drop-oldest", "shift")),
+    "ground": Setting("context", "bool", True),
     "stats": Setting("output", "bool", False),
+    "show_sources": Setting("output", "bool", False),
     "plain": Setting("output", "bool", False),
 }
 SAMPLING = tuple(name for name, setting in SETTINGS.items() if setting.table == "sampling")

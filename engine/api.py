@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engine.adapter import apply_adapter, read_adapter_config
 from engine.cache import KVCache, PrefixCache
 from engine.checkpoint import load_config, load_generation_config, load_model, sampling_defaults
 from engine.context import Fit, fit
@@ -40,16 +41,18 @@ class ModelInfo:
     threads: int
     template: str  # its name, or why there is none
     template_source: str
+    adapter: str = ""  # the directory of the adapter that was merged in
 
 
 def load_engine(
     path: str | Path, *, dtype: str = "auto", device: str = "cpu", threads: int | None = None,
-    context: int | None = None, template: str | None = None,
+    context: int | None = None, template: str | None = None, adapter: str | Path | None = None,
 ) -> "Engine":  # fmt: skip
     """An Engine for a checkpoint directory in Hugging Face layout with a SentencePiece tokenizer.
 
     dtype: auto, float32 or bfloat16. context: positions at most, no more than the model's maximum. template: a
-    name or file instead of the checkpoint's own. Raises ModelError or UsageError, by name, for what cannot be used.
+    name or file instead of the checkpoint's own. adapter: a PEFT directory, which is merged into the weights.
+    Raises ModelError or UsageError, by name, for what cannot be used.
     """
     directory = Path(path)
     if not directory.is_dir():
@@ -70,11 +73,15 @@ def load_engine(
     chosen, source = _choose_template(directory, template)
     where = resolve_device(device)
     kind = resolve_dtype(dtype)
+    if adapter is not None:
+        read_adapter_config(Path(adapter))  # a mistake in its name is told before the weights are read
     model = load_model(directory, config, kind, where)
+    if adapter is not None:
+        apply_adapter(model, Path(adapter))
     info = ModelInfo(
         name=directory.resolve().name, path=str(directory), parameters=config.n_parameters,
         dtype=str(kind).removeprefix("torch."), device=str(where), threads=torch.get_num_threads(),
-        template=chosen.name if chosen else "none", template_source=source,
+        template=chosen.name if chosen else "none", template_source=source, adapter=str(adapter or ""),
     )  # fmt: skip
     defaults = sampling_defaults(load_generation_config(directory))
     limit = min(context or config.max_positions, config.max_positions)

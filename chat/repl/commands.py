@@ -38,7 +38,7 @@ class Command:
 
 
 COMMANDS: dict[str, Command] = {}
-SETTABLE = (*SAMPLING, "overflow", "stats")
+SETTABLE = (*SAMPLING, "overflow", "ground", "stats", "show_sources")
 
 
 def command(usage: str, *aliases: str) -> Callable[[Callable[[Chat, str], Next]], Callable[[Chat, str], Next]]:
@@ -132,6 +132,8 @@ def set_value(chat: Chat, argument: str) -> Next:
         changed = chat.settings.over({name: Value(read(name, text, name), "/set", Rank.COMMAND)})
     else:
         changed = chat.settings
+    if name == "ground" and changed["ground"] and text and (chat.grounding is None or chat.grounding.missing):
+        raise UsageError(f"There is nothing to look up: {chat.grounding.missing if chat.grounding else 'no examples'}.")
     changed.sampling(chat.engine)  # refuses what does not go together, before it is in force
     chat.settings = changed
     _tell_settings(chat, [name])
@@ -146,6 +148,8 @@ def show(chat: Chat, argument: str) -> Next:
         f"model {info.name}: {info.parameters / 1e6:.1f}M parameters, {info.dtype}, "
         f"{info.device}, {_count(info.threads, 'thread')}"
     )
+    if info.adapter:
+        chat.screen.tell(f"adapter {info.adapter}")
     chat.screen.tell(f"template {info.template} ({info.template_source})")
     system(chat, "")
     _tell_settings(chat, [name for name in SETTABLE if chat.settings.values[name].rank != Rank.DEFAULT])
@@ -178,6 +182,19 @@ def stats(chat: Chat, argument: str) -> Next:
     if argument:
         return set_value(chat, f"stats {argument}")
     chat.screen.tell(statistics(chat.last) if chat.last else "There is no answer yet.")
+    return Next.PROMPT
+
+
+@command("/sources")
+def sources(chat: Chat, argument: str) -> Next:
+    """Show what was looked up for the last question, and whose it is."""
+    turns = chat.conversation.turns
+    if not turns:
+        chat.screen.tell("Nothing was looked up: no question was asked.")
+        return Next.PROMPT
+    found = turns[-1].found
+    for line in (*found.lines(), *(chat.grounding.attribution(found) if chat.grounding else ())):
+        chat.screen.tell(line)
     return Next.PROMPT
 
 

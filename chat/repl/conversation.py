@@ -3,19 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from chat.grounding import Found
 from engine.template import Message
 
 
 @dataclass
 class Turn:
-    """A prompt and its answer. cut: the answer was interrupted; attempts: how many answers it has had; replaced: the
-    answer before, kept until another has come."""
+    """A prompt, what was looked up for it, and its answer. cut: the answer was interrupted; attempts: how many answers
+    it has had; replaced: the answer before and what it had been given, kept until another has come."""
 
     prompt: str
+    found: Found = field(default_factory=Found)
     answer: Message | None = None
     cut: bool = False
     attempts: int = 0
-    replaced: Message | None = None
+    replaced: tuple[Message, Found] | None = None
 
 
 @dataclass
@@ -33,7 +35,7 @@ class Conversation:
         """What the model is to read: the system prompt, then every turn that is not forgotten."""
         messages = [Message("system", self.system)] if self.system else []
         for turn in self.turns[self.forgotten :]:
-            messages.append(Message("user", turn.prompt))
+            messages += turn.found.before(Message("user", turn.prompt))
             if turn.answer is not None:
                 messages.append(turn.answer)
         return messages
@@ -60,13 +62,15 @@ class Conversation:
         if not self.turns:
             return False
         turn = self.turns[-1]
-        turn.replaced, turn.answer = turn.answer or turn.replaced, None
+        if turn.answer is not None:
+            turn.replaced, turn.answer = (turn.answer, turn.found), None
         return True
 
     def restore(self) -> bool:
         """Give the last prompt the answer back that was to be replaced; False when there was none."""
         turn = self.turns[-1]
-        turn.answer, turn.replaced = turn.replaced, None
+        if turn.replaced is not None:
+            (turn.answer, turn.found), turn.replaced = turn.replaced, None
         return turn.answer is not None
 
     def withdraw(self) -> None:

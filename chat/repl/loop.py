@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from chat import models
 from chat.answer import Interrupt
+from chat.grounding import Grounding
 from chat.loading import load, system_prompt
 from chat.repl.commands import Next, dispatch, is_command
 from chat.repl.input import Reader, history_file, reader_for
@@ -27,7 +28,10 @@ def talk(settings: Settings, *, loader: Callable[..., "Engine"] | None = None, s
     screen = Screen(plain=settings["plain"])
     directory = models.resolve(settings["model"])
     system = system_prompt(settings)
-    chat = Chat(load(directory, settings, screen, loader), settings, screen, system)
+    engine = load(directory, settings, screen, loader)
+    grounding = Grounding(directory, engine, screen)
+    grounding.check(settings)
+    chat = Chat(engine, settings, screen, system, grounding)
     interactive = stdin.isatty()
     if not interactive:
         return converse(chat, reader_for(screen, stdin, history_file()), interactive=False)

@@ -4,10 +4,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from chat.answer import Answer, Interrupt, statistics, why_it_ended
+from chat.grounding import NO_ROOM, Found, Grounding
 from chat.repl.conversation import Conversation
 from chat.screen import Screen
 from chat.settings import Settings
-from engine.errors import TfmError
+from engine.context import Fit
+from engine.errors import ContextOverflow, TfmError
 from engine.events import Finish
 from engine.params import SamplingParams
 
@@ -21,8 +23,16 @@ LARGEST_SEED = 2**63
 class Chat:
     """A conversation with an engine, under settings that commands may change."""
 
-    def __init__(self, engine: "Engine", settings: Settings, screen: Screen, system: str = "") -> None:
+    def __init__(
+        self,
+        engine: "Engine",
+        settings: Settings,
+        screen: Screen,
+        system: str = "",
+        grounding: Grounding | None = None,
+    ) -> None:
         self.engine = engine
+        self.grounding = grounding
         self.given = settings.with_model(engine.defaults)  # what `/set NAME default` goes back to
         self.settings = self.given
         self.screen = screen
@@ -52,8 +62,9 @@ class Chat:
         Whatever ends the answer, what has come of it is kept.
         """
         params = self.params()
+        self._ground()
         try:
-            fit = self.engine.fit(self.conversation.messages(), params, self.overflow)
+            fit = self._fit(params)
         except TfmError:
             self.conversation.withdraw()
             raise
@@ -68,6 +79,26 @@ class Chat:
         finally:
             self._keep(answer)
         self._remark(answer, params)
+
+    def _ground(self) -> None:
+        """Look up what the last prompt is about; for another answer to it, under the settings as they are now."""
+        turn = self.conversation.turns[-1]
+        turn.found = Found(why="the model has no examples")
+        if self.grounding is not None:
+            turn.found = self.grounding.find(self.conversation.messages(), self.settings["ground"])
+
+    def _fit(self, params: SamplingParams) -> Fit:
+        """What is sent. Raises ContextOverflow when the last prompt does not fit even without its examples."""
+        turn = self.conversation.turns[-1]
+        try:
+            return self.engine.fit(self.conversation.messages(), params, self.overflow)
+        except ContextOverflow:
+            if not turn.found.examples:
+                raise
+            turn.found = Found(why=NO_ROOM)
+            fit = self.engine.fit(self.conversation.messages(), params, self.overflow)
+            self.screen.tell(f"Nothing was looked up: {NO_ROOM}.")
+            return fit
 
     def _keep(self, answer: Answer) -> None:
         """Enter the answer in the history. One that was cut before it began leaves its prompt waiting."""
@@ -87,6 +118,9 @@ class Chat:
             self.screen.tell(why)
         if answer.finish and self.settings["stats"]:
             self.screen.report(statistics(answer.finish))
+        if self.settings["show_sources"] and self.conversation.turns:
+            for line in self.conversation.turns[-1].found.lines():
+                self.screen.aside(line)
 
     def _tell_forgotten(self, first: int, last: int, tokens: int) -> None:
         turns = f"Turn {first} is" if first == last else f"Turns {first} to {last} are"

@@ -85,6 +85,7 @@ class ScriptedEngine:
             threads=1,
             template="tfm",
             template_source="built in",
+            adapter="",
         )
         self._seen: list[int] = []
 
@@ -104,8 +105,8 @@ class ScriptedEngine:
             ids += [1] if segment.control else segment.ids or self.tokenize(segment.text)
         return ids + self.tokenize(prefill)
 
-    def fit(self, messages: Sequence[Message], params: SamplingParams, overflow: str) -> Fit:
-        before, dropped, kept = len(self.prompt_ids(messages)), [], list(messages)
+    def fit(self, messages: Sequence[Message], params: SamplingParams, overflow: str, *, prefill: str = "") -> Fit:
+        before, dropped, kept = len(self.prompt_ids(messages, prefill=prefill)), [], list(messages)
         head = 1 if kept and kept[0].role == "system" else 0
         while len(self.prompt_ids(kept)) > self.context:
             if overflow == "error" or len(kept) - head <= 2:

@@ -25,7 +25,7 @@ from engine.errors import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ["run", "chat", "train"]
+COMMANDS = ["run", "chat", "convert", "train"]
 LAZY = """
 import sys
 from chat.cli import run_app
@@ -214,7 +214,7 @@ def effect(scripted: ScriptedEngine, capsys: pytest.CaptureFixture[str], *more: 
     return scripted.loaded, list(scripted.calls), shown.out, shown.err
 
 
-@pytest.mark.parametrize("name", [n for n in SETTINGS if n not in ("plain", "system_file")])
+@pytest.mark.parametrize("name", [n for n in SETTINGS if n not in ("plain", "system_file", "ground")])
 def test_every_flag_does_something(name: str, scripted: ScriptedEngine, capsys: pytest.CaptureFixture[str]) -> None:
     values = [] if SETTINGS[name].kind == "bool" else [VALUES.get(name, "3")]
     assert effect(scripted, capsys, flag(name), *values) != effect(scripted, capsys)
@@ -251,16 +251,17 @@ def test_every_option_is_a_setting_or_read_at_the_edge() -> None:
     assert set(SETTINGS) <= declared
 
 
-def test_train_hands_all_its_arguments_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    received: list[list[str]] = []
+@pytest.mark.parametrize("name", ["train", "bench"])
+def test_what_weights_does_gets_all_its_arguments(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    received: list[tuple[str, list[str]]] = []
     module = ModuleType("weights.cli")
 
-    def main(arguments: list[str]) -> int:
-        received.append(arguments)
+    def main(arguments: list[str], name: str) -> int:
+        received.append((name, arguments))
         return 130
 
     module.main = main  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "weights.cli", module)
     arguments = ["pretrain", "--steps", "5", "-x", "--help", "recipe.toml", "--debug"]
-    assert cli.run_app(["train", *arguments]) == 130
-    assert received == [arguments]
+    assert cli.run_app([name, *arguments]) == 130
+    assert received == [(name, arguments)]
