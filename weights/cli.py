@@ -1,13 +1,16 @@
 """`tfm train ...`, also `python -m weights ...`: the command line of the trainer. Imports no torch at start."""
 
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from weights.tune_commands import full, lora
+from weights.evaluate.options import app as eval_app
+from weights.translation_commands import translator
+from weights.tune_commands import dpo, full, lora
 
 if TYPE_CHECKING:
     from weights.workshop import Workshop
@@ -15,6 +18,15 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="tfm train",
     help="Build a model from a recipe and a directory of training text.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+bench_app = typer.Typer(
+    name="tfm bench",
+    help="Measure speed on this machine, beside others in the same run.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -84,18 +96,18 @@ def recipe(
         from weights.foresight import tell_costs
 
         return tell_costs(shop, stages)
-    if prove_resume:
-        from weights.prove import prove_resume as prove
-
-        return prove(shop, stages[0])
     from engine.hardware import resolve_device
     from weights.pipeline import export, run_stages
-    from weights.train.parallel import world
+    from weights.prove import prove_resume as prove
+    from weights.train.parallel import World, world
 
     with world("shard" if shard else "replicate", resolve_device(device)) as joined:
-        done = run_stages(replace(shop, world=joined), stages)
+        shop = replace(shop, world=joined)
+        if prove_resume:
+            return prove(shop, stages[0])
+        done = run_stages(shop, stages)
     if done and joined.is_first and stages[-1] == shop.recipe.stages[-1]:
-        typer.echo(export(shop))
+        typer.echo(export(replace(shop, world=World())))
     elif not done and stop_after is None:
         raise KeyboardInterrupt  # stopped by a signal (saved, and told): Typer turns this into exit code 130
 
@@ -114,6 +126,17 @@ def tokenizer(
 
     make_tokenizer(shop)
     typer.echo(shop.tokenizer_path)
+
+
+@app.command()
+def examples(
+    corpus: CorpusOption,
+    out: Annotated[Path, typer.Option("--out", help="The file to write, such as weights/default/examples.sqlite.")],
+) -> None:
+    """The command examples that a question at the shell is grounded in: one file, to stand beside a model's weights."""
+    from weights.data.examples import make_examples
+
+    typer.echo(f"{make_examples(corpus, out)} examples in {out}")
 
 
 @app.command()
@@ -142,18 +165,44 @@ def evaluate(
     changes: SetOption = None,
     threads: ThreadsOption = None,
 ) -> None:
-    """Measure the model that a recipe made, on the held-out files and prompts, and write its card."""
-    shop = open_workshop(recipe, corpus, out, changes, threads)
-    from weights.pipeline import write_model_card
+    """Measure the model that a recipe made and write its card: `tfm eval --json --card` of OUT/model."""
+    from weights.recipe import read_recipe
 
-    typer.echo(write_model_card(shop))
+    parsed = read_recipe(recipe, tuple(changes or ()))
+    from weights.evaluate.command import Request, run
+
+    run(Request(out / "model", corpus, parsed, as_json=True, card=True, threads=threads))
 
 
+app.command()(translator)
 app.command()(lora)
 app.command()(full)
+app.command()(dpo)
 
 
-def main(args: list[str] | None = None) -> int:
-    """Run the trainer's command line on `args`; the exit code of what did not fail. Errors are the caller's to tell."""
-    code = app(args=args, prog_name="tfm train", standalone_mode=False)
+@bench_app.callback()
+def bench() -> None:
+    """Measure speed on this machine, beside others in the same run."""
+
+
+@bench_app.command("train")
+def bench_train(
+    shape: Annotated[str, typer.Option("--shape", help="Parameters: 14M or 36M.")] = "14M",
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Steps that are measured of each.")] = 7,
+    threads: ThreadsOption = None,
+) -> None:
+    """Training: this trainer, transformers' Llama eager and compiled, and the matrix limit."""
+    import torch
+    from rich.console import Console
+
+    from weights import bench as measure
+
+    torch.set_num_threads(threads or os.cpu_count() or 1)
+    measure.bench_train(shape, rounds, Console(width=None if sys.stdout.isatty() else 120))
+
+
+def main(args: list[str] | None = None, name: str = "train") -> int:
+    """Run `tfm train` (or bench, eval) on `args`; the exit code of what did not fail. Errors are the caller's."""
+    chosen = {"train": app, "bench": bench_app, "eval": eval_app}[name]
+    code = chosen(args=args, prog_name=f"tfm {name}", standalone_mode=False)
     return code if isinstance(code, int) else 0  # Typer gives 130 back for an interruption

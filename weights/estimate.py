@@ -51,8 +51,9 @@ def estimate(recipe: Recipe, config: ModelConfig, stage: Stage, seconds_per_micr
 
 def memory_bytes(config: ModelConfig, stage: Stage) -> float:
     """Parameters, gradients and optimizer in float32, activations kept for the backward pass, one piece of logits."""
-    kept = MUON if stage.optimizer == "muon" else ADAM
-    weights = 4.0 * config.n_parameters * (2 + kept + (1 if stage.ema else 0))
+    outside = config.vocab_size * config.d_model * (1 if config.tie_embeddings else 2)  # Muon is for the blocks alone
+    kept = ADAM * outside + (MUON if stage.optimizer == "muon" else ADAM) * (config.n_parameters - outside)
+    weights = 4.0 * (config.n_parameters * (2 + (1 if stage.ema else 0)) + kept)
     tokens = stage.micro_batch * stage.row
     heads = config.n_heads * config.head_dim
     per_layer = 2.0 * (4 * config.d_model + 4 * heads + 3 * config.d_ff)

@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
-from engine.errors import VerificationFailed
+from engine.errors import UsageError, VerificationFailed
+from engine.tokenizer import SentencePieceTokenizer
 from weights.data.mixture import Mixture
 from weights.recipe import Stage
-from weights.stages import begin
+from weights.stages import alone, begin
 from weights.train.loop import Run, train
 from weights.train.state import load_state
 from weights.workshop import Workshop, make_shards, make_tokenizer, say
@@ -21,27 +22,39 @@ STEPS, CUT = 6, 3
 def prove_resume(shop: Workshop, stage: Stage) -> None:
     """Run STEPS steps twice in directories of their own, once cut after CUT, and compare what they leave.
 
-    Raises VerificationFailed (exit code 5) naming what differs.
+    Raises VerificationFailed (exit code 5) naming what differs, and UsageError for more than one process.
     """
-    tokenizer = make_tokenizer(shop)
-    mixture = Mixture(stage, make_shards(shop, stage, tokenizer), shop.recipe.seed)
-    first = replace(shop, recipe=replace(shop.recipe, stages=(stage,)))  # whatever weights: none of an earlier stage
-    with tempfile.TemporaryDirectory(dir=shop.out) as place:
-        left = {}
-        for name, cuts in (("whole", (STEPS,)), ("cut", (CUT, STEPS))):
-            home = Path(place) / name
-            for cut in cuts:
-                train(begin(first, stage, tokenizer), stage, mixture, Run(home, "proof", stop_after=cut))
-            left[name] = (load_state(home) or {}) | {"random state": torch.get_rng_state()}
-            left[name]["next rows"] = mixture.batch(left[name]["step"] * stage.batch, stage.micro_batch).ids
+    if shop.world.size > 1:
+        raise UsageError("--prove-resume is for one process.", "Start it without torchrun.")
+    with alone(shop):
+        tokenizer = make_tokenizer(shop)
+        mixture = Mixture(stage, make_shards(shop, stage, tokenizer), shop.recipe.seed)
+        with tempfile.TemporaryDirectory(dir=shop.out) as place:
+            whole = _left(shop, stage, tokenizer, mixture, Path(place) / "whole", (STEPS,))
+            cut = _left(shop, stage, tokenizer, mixture, Path(place) / "cut", (CUT, STEPS))
     parts = {"parameters": "model", "optimizer": "optimizers", "data position": "next rows", "losses": "recent"}
-    parts["random state"] = "random state"
-    different = [name for name, part in parts.items() if not same(left["whole"][part], left["cut"][part])]
+    parts |= {"random state": "random state"} | ({"moving average": "average"} if stage.ema else {})
+    different = [name for name, part in parts.items() if not same(whole[part], cut[part])]
     if different:
         raise VerificationFailed(
             f"A resumed run of {stage.name!r} differs from a whole one in: {', '.join(different)}."
         )
     say(f"{stage.name}: {STEPS} steps whole, and cut after {CUT} and resumed: {', '.join(parts)} equal bit for bit")
+
+
+def _left(
+    shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer, mixture: Mixture, home: Path, cuts: tuple[int, ...]
+) -> dict[str, Any]:
+    """What a run leaves that was cut after these steps, each time going on with a new model."""
+    first = replace(shop, recipe=replace(shop.recipe, stages=(stage,)))  # whatever weights: none of an earlier stage
+    for cut in cuts:
+        run = Run(home, "proof", compiled=bool(shop.compiled), stop_after=cut, world=shop.world)
+        train(begin(first, stage, tokenizer), stage, mixture, run)
+        state = load_state(home) or {}
+        if state["step"] < min(cut, mixture.n_steps):
+            raise KeyboardInterrupt  # a signal came
+    rows = mixture.batch(state["step"] * stage.batch, stage.micro_batch)
+    return state | {"random state": torch.get_rng_state(), "next rows": rows.ids}
 
 
 def same(one: Any, other: Any) -> bool:

@@ -5,6 +5,7 @@ An unknown key is an error that names the nearest known one. The resolved recipe
 
 import difflib
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
@@ -58,7 +59,7 @@ class Stage:
     """One run of the training loop. Tokens are those that pass through the model, padding included."""
 
     name: str
-    objective: Literal["lm", "chat"]
+    objective: Literal["lm", "chat", "translation"]
     tokens: int
     shares: Mapping[str, float]  # source -> part of the tokens, in any unit
     row: int = 512  # positions in one row
@@ -71,6 +72,7 @@ class Stage:
     decay: float = 1.0  # part of the steps in which the rate falls: 1 is a cosine, less is warm-up-stable-decay
     weight_decay: float = 0.1
     clip: float = 1.0
+    grounded: float = 0.0  # part of the conversations that get looked-up command examples before their questions
     dropout: float = 0.0  # of embedding, attention weights and residual branches
     ema: float = 0.0  # decay of a moving average of the weights, which is then what the stage leaves; 0 is none
     recompute: bool = False  # activation checkpointing: blocks are run again in the backward pass, for memory
@@ -89,6 +91,7 @@ class Recipe:
     model: ModelRecipe
     sources: Mapping[str, Source]
     stages: tuple[Stage, ...]
+    version: str = ""  # of the model that it makes, for its card
     tokenizer: TokenizerRecipe = field(default_factory=TokenizerRecipe)
     generation: Mapping[str, Any] = field(default_factory=dict)  # becomes generation_config.json
 
@@ -107,46 +110,52 @@ class Recipe:
 
 
 def read_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
-    """The recipe in a TOML file, with `dotted.key=value` overrides (values are TOML; bare words are text).
+    """The recipe in a TOML file, with overrides. Raises DataError for a file or value that cannot be used."""
+    return recipe_from(read_table(path, overrides))
 
-    Raises DataError for a file or value that cannot be used.
+
+def read_table(path: Path, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What a TOML file says, with `dotted.key=value` overrides (values are TOML; bare words are text).
+
+    Raises DataError for a file or an override that cannot be read.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as e:
         raise DataError(f"There is no recipe {path}.") from e
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
         raise DataError(f"The recipe {path} cannot be read: {e}.") from e
     for override in overrides:
         _override(table, override)
-    return recipe_from(table)
+    return table
 
 
 def recipe_from(table: dict[str, Any]) -> Recipe:
     """A recipe from plain tables. Raises DataError that names the key."""
     table = dict(table)
     stages = table.pop("stage", [])
-    if not stages or not _fits(stages, list[dict]):  # type: ignore[type-arg]
+    if not stages or not fits(stages, list[dict]):  # type: ignore[type-arg]
         raise DataError("The recipe has no stage: each is a table that begins with [[stage]].")
     sources = table.pop("sources", {})
-    if not _fits(sources, Mapping[str, dict]):  # type: ignore[type-arg]
+    if not fits(sources, Mapping[str, dict]):  # type: ignore[type-arg]
         raise DataError("The recipe's sources are no tables: each begins with [sources.NAME].")
-    sources = {n: _build(Source, s, f"sources.{n}") for n, s in sources.items()}
-    recipe = _build(
+    sources = {n: build(Source, s, f"sources.{n}") for n, s in sources.items()}
+    recipe = build(
         Recipe,
         table
         | {
-            "model": _build(ModelRecipe, table.get("model", {}), "model"),
-            "tokenizer": _build(TokenizerRecipe, table.get("tokenizer", {}), "tokenizer"),
+            "model": build(ModelRecipe, table.get("model", {}), "model"),
+            "tokenizer": build(TokenizerRecipe, table.get("tokenizer", {}), "tokenizer"),
             "sources": sources,
-            "stages": tuple(_build(Stage, s, f"stage {s.get('name', '?')}") for s in stages),
+            "stages": tuple(build(Stage, s, f"stage {s.get('name', '?')}") for s in stages),
         },
         "recipe",
     )
     for name, source in recipe.sources.items():
         _check_source(name, source)
     for stage in recipe.stages:
-        _check_numbers(stage)
+        _check_name(stage.name, recipe.stages)
+        check_numbers(stage)
         for name in stage.shares:
             if name not in recipe.sources:
                 raise DataError(
@@ -156,6 +165,8 @@ def recipe_from(table: dict[str, Any]) -> Recipe:
             raise DataError(
                 f"Stage {stage.name!r}: a batch of {stage.batch} is no multiple of {stage.micro_batch} rows."
             )
+        if stage.objective == "translation":
+            raise DataError(f"Stage {stage.name!r} translates; that is for `tfm train translator`.")
         if stage.row > recipe.model.max_positions:
             raise DataError(
                 f"Stage {stage.name!r}: a row of {stage.row} is longer than max_positions {recipe.model.max_positions}."
@@ -178,18 +189,27 @@ def _check_source(name: str, source: Source) -> None:
         raise DataError(f"sources.{name}: at least one file is needed, and at least one pass over it.")
 
 
-def _check_numbers(stage: Stage) -> None:
+def _check_name(name: str, stages: tuple[Stage, ...]) -> None:
+    """A stage's name is that of its directory."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name in ("model", "shards", "tokenizer"):
+        raise DataError(f"A stage cannot be called {name!r}: it becomes a directory beside model, shards, tokenizer.")
+    if [s.name for s in stages].count(name) > 1:
+        raise DataError(f"Two stages are called {name!r}.")
+
+
+def check_numbers(stage: Stage) -> None:
+    """Raise DataError for a number of a stage that has no meaning."""
     for key in ("tokens", "row", "batch", "micro_batch", "lr", "clip", "spike", "keep_states", "eval_every"):
-        if getattr(stage, key) <= 0:
+        if not 0 < getattr(stage, key) < float("inf"):
             raise DataError(f"Stage {stage.name!r}: {key} must be more than 0, not {getattr(stage, key)}.")
-    for key in ("dropout", "ema", "decay", "weight_decay"):
-        if not 0 <= getattr(stage, key) <= (1 if key == "decay" else 0.9999):
+    for key in ("grounded", "dropout", "ema", "decay", "weight_decay"):
+        if not 0 <= getattr(stage, key) <= (1 if key in ("grounded", "decay") else 0.9999):
             raise DataError(f"Stage {stage.name!r}: {key} must lie between 0 and 1, not {getattr(stage, key)}.")
     if min(stage.shares.values(), default=0) < 0 or sum(stage.shares.values()) <= 0:
         raise DataError(f"Stage {stage.name!r}: no share may be negative, nor all of them zero.")
 
 
-def _build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
+def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
     """A dataclass from a table: known keys only, none missing, values of its kinds, lists as tuples."""
     known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
     if not isinstance(table, Mapping):
@@ -197,7 +217,7 @@ def _build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
     for key, value in table.items():
         if key not in known:
             raise DataError(f"{where}: unknown key {key!r}.{_nearest(key, known)}")
-        if not _fits(value, known[key].type):
+        if not fits(value, known[key].type):
             raise DataError(f"{where}: {key} cannot be {value!r}; {_wanted(known[key].type)}.")
     for name, f in known.items():
         if name not in table and f.default is MISSING and f.default_factory is MISSING:
@@ -205,15 +225,15 @@ def _build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
 
 
-def _fits(value: Any, kind: Any) -> bool:
+def fits(value: Any, kind: Any) -> bool:
     """Whether a value from TOML is of the kind that a field declares; a list serves as a tuple, an int as a float."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Literal:
         return value in parts
     if origin in (tuple, list):
-        return isinstance(value, (list, tuple)) and all(_fits(v, parts[0]) for v in value)
+        return isinstance(value, (list, tuple)) and all(fits(v, parts[0]) for v in value)
     if origin is Mapping:
-        return isinstance(value, Mapping) and all(_fits(v, parts[1]) for v in value.values())
+        return isinstance(value, Mapping) and all(fits(v, parts[1]) for v in value.values())
     if kind in (int, float):
         return isinstance(value, (int, kind)) and not isinstance(value, bool)
     return kind is Any or isinstance(value, kind)

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from filelock import FileLock, Timeout
@@ -21,11 +21,13 @@ from engine.tokenizer import SentencePieceTokenizer
 from weights.data.mixture import Mixture
 from weights.estimate import flops_per_token
 from weights.evaluate.bits import bits_per_byte
+from weights.evaluate.records import beginnings
 from weights.recipe import Stage
 from weights.train.loop import Evaluate, Run, train
+from weights.train.parallel import World
 from weights.train.plot import plot_losses
 from weights.train.state import load_state, trained_weights
-from weights.workshop import Workshop, evaluation_records, fingerprint, initial_model, make_shards, make_tokenizer, say
+from weights.workshop import Workshop, fingerprint, initial_model, make_shards, make_tokenizer, say
 
 EVALUATED_BYTES = 16_000  # of each source, while training
 SAMPLED = SamplingParams(greedy=True, max_new_tokens=32)  # what a model says while it is trained
@@ -38,24 +40,34 @@ def run_stage(shop: Workshop, name: str) -> bool:
     Raises DataError when another run is at work in the same directory.
     """
     stage = shop.recipe.stage(name)
-    with _alone(shop):
+    with alone(shop):
         tokenizer = make_tokenizer(shop)
         model = begin(shop, stage, tokenizer)
         mixture = Mixture(stage, make_shards(shop, stage, tokenizer), shop.recipe.seed)
         return _run(shop, stage, tokenizer, model, mixture)
 
 
+class Place(Protocol):
+    """Where a run writes, and with which processes."""
+
+    @property
+    def out(self) -> Path: ...
+    @property
+    def world(self) -> World: ...
+
+
 @contextmanager
-def _alone(shop: Workshop) -> Iterator[None]:
-    """Only one run may write into a directory."""
+def alone(shop: Place) -> Iterator[None]:
+    """Only one run may write into a directory. Raises DataError for another, and for what cannot be written there."""
     lock = FileLock(shop.out / ".lock", timeout=0)
-    if shop.world.is_first:
-        try:
-            lock.acquire()
-        except Timeout as e:
-            raise DataError(f"Another run is at work in {shop.out}.", "Wait for it, or choose another --out.") from e
     try:
+        if shop.world.is_first:
+            lock.acquire()
         yield
+    except Timeout as e:
+        raise DataError(f"Another run is at work in {shop.out}.", "Wait for it, or choose another --out.") from e
+    except OSError as e:
+        raise DataError(f"{e.filename or shop.out} cannot be used: {e.strerror or e}.") from e
     finally:
         lock.release()
 
@@ -86,7 +98,8 @@ def _run(shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer, model:
         flops_per_token=flops_per_token(model.config, stage.row),
     )
     if (state := load_state(home, run.fingerprint)) and state["done"]:
-        say(f"{stage.name}: all {mixture.n_steps} steps are done; there is nothing more to train")
+        if shop.world.is_first:
+            say(f"{stage.name}: all {mixture.n_steps} steps are done; there is nothing more to train")
         return True
     if shop.world.is_first:
         (home / "recipe.json").write_text(shop.recipe.as_json(), encoding="utf-8")
@@ -104,7 +117,7 @@ def _run(shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer, model:
 
 def _measure(shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer) -> Evaluate:
     """What is measured while a stage runs: bits per byte of the held-out files, and what the model says."""
-    held_out = evaluation_records(shop, EVALUATED_BYTES)
+    held_out = beginnings(shop.recipe, shop.corpus, EVALUATED_BYTES)
 
     def measure(model: DecoderLM) -> Mapping[str, Any]:
         told: dict[str, Any] = {"bits_per_byte": bits_per_byte(model, tokenizer, held_out)} if held_out else {}

@@ -11,9 +11,12 @@ import torch
 
 from engine.decoder import DecoderLM
 from engine.errors import DataError
+from engine.lookup import FILE as EXAMPLES
 from engine.template import TFM
 from engine.tokenizer import SentencePieceTokenizer
-from weights.data.readers import Record, Report
+from weights.data.examples import make_examples
+from weights.data.grounding import Grounding
+from weights.data.readers import Report
 from weights.data.shards import Shard, build_shard, records, render, shard_key
 from weights.data.vocabulary import train_tokenizer
 from weights.recipe import Recipe, Stage, model_config
@@ -38,6 +41,11 @@ class Workshop:
     def tokenizer_path(self) -> Path:
         """The tokenizer that this recipe trains."""
         return self.out / "tokenizer" / "tokenizer.model"
+
+    @property
+    def examples_path(self) -> Path:
+        """The command examples that this recipe's conversations are grounded in."""
+        return self.out / "tokenizer" / EXAMPLES
 
 
 def make_tokenizer(shop: Workshop) -> SentencePieceTokenizer:
@@ -72,15 +80,30 @@ def _tokenizer_texts(shop: Workshop) -> Iterator[str]:
                 break
 
 
+def grounding_of(shop: Workshop, stage: Stage) -> Grounding | None:
+    """How a stage's conversations are grounded, if any are; makes the command examples when they are not there."""
+    if not stage.grounded:
+        return None
+    if not shop.examples_path.is_file() and shop.world.is_first:
+        say("collecting the command examples")
+        shop.examples_path.parent.mkdir(parents=True, exist_ok=True)
+        make_examples(shop.corpus, shop.examples_path)
+    shop.world.wait()
+    return Grounding(shop.examples_path, stage.grounded)
+
+
 def make_shards(shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer) -> dict[str, Shard]:
     """The shards of a stage's sources; bad lines are counted and told. The first process builds, the others read."""
     report = Report(shop.strict)
+    grounding = grounding_of(shop, stage)
     shards = {}
     if not shop.world.is_first:
         shop.world.wait()
     for name in stage.shares:
         source = shop.recipe.sources[name]
-        shards[name] = build_shard(name, source, shop.corpus, tokenizer, shop.recipe.seed, shop.out / "shards", report)
+        shards[name] = build_shard(
+            name, source, shop.corpus, tokenizer, shop.recipe.seed, shop.out / "shards", report, grounding
+        )
     if shop.world.is_first:
         shop.world.wait()
     for file, line, why in report.bad[:5]:
@@ -104,27 +127,23 @@ def fingerprint(shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer)
     """A hash of all that decides the numbers of a stage: model, stages up to this one, data, tokenizer, seed."""
     recipe = shop.recipe
     upto = recipe.stages[: recipe.stages.index(stage) + 1]
-    keys = [shard_key(n, recipe.sources[n], shop.corpus, tokenizer, recipe.seed) for s in upto for n in s.shares]
-    facts = json.dumps([asdict(recipe.model), [asdict(s) for s in upto], keys, recipe.seed], sort_keys=True)
+    given = [] if shop.weights is None else [_contents(shop.weights)]
+    keys = [
+        shard_key(n, recipe.sources[n], shop.corpus, tokenizer, recipe.seed, grounding_of(shop, s))
+        for s in upto
+        for n in s.shares
+    ]
+    facts = json.dumps([asdict(recipe.model), [asdict(s) for s in upto], keys, recipe.seed, *given], sort_keys=True)
     return hashlib.sha256(facts.encode()).hexdigest()
 
 
-def evaluation_records(shop: Workshop, size: int) -> dict[str, list[Record]]:
-    """The first `size` characters of records of each source that has held-out files."""
-    chosen: dict[str, list[Record]] = {}
-    for name, source in shop.recipe.sources.items():
-        if source.valid:
-            stream = records(name, source, shop.corpus, source.valid, shop.recipe.seed, Report())
-            chosen[name] = list(_until(stream, size))
-    return chosen
-
-
-def _until(stream: Iterator[Record], size: int) -> Iterator[Record]:
-    for record in stream:
-        yield record
-        size -= len(record.text) + sum(len(m.content) for m in record.messages)
-        if size <= 0:
-            return
+def _contents(directory: Path) -> str:
+    """A hash of a model directory's config and weights."""
+    digest = hashlib.sha256()
+    for path in (directory / "config.json", *sorted(directory.glob("*.safetensors"))):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def say(text: str) -> None:

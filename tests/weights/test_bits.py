@@ -60,3 +60,20 @@ def test_training_goes_on_after_an_evaluation_of_longer_windows_than_its_rows(
     next_token(model, batch).backward()
     bits_per_byte(model, tokenizer, {"long": [Record(text="many words and no end " * 200)]})
     next_token(model, batch).backward()  # angles computed in inference mode would be refused here
+
+
+@torch.no_grad()
+def test_windows_read_together_give_what_each_gives_alone(
+    model: Any, tokenizer: SentencePieceTokenizer, corpus_records: dict[str, list[Record]], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("weights.evaluate.bits.ROW", 32)  # so that texts have several windows, the last ones short
+    for name, records in corpus_records.items():
+        nats = 0.0
+        for ids, _ in encode_records(records, tokenizer):
+            for start in range(0, len(ids) - 1, 32):
+                window = torch.tensor([ids[start : start + 33]])
+                logprobs = model(window[:, :-1])[0].log_softmax(-1)
+                nats -= float(logprobs.gather(1, window[0, 1:, None]).sum())
+        size = sum(len((r.text or "".join(m.content for m in r.messages)).encode()) for r in records)
+        found = bits_per_byte(model, tokenizer, {name: records})[name]
+        assert found == pytest.approx(nats / math.log(2) / size, rel=1e-5)

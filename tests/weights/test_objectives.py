@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch.nn import functional
 
+from weights import objectives
 from weights.data.mixture import Batch, Mixture
-from weights.objectives import OBJECTIVES, next_token
+from weights.objectives import OBJECTIVES, cross_entropy, next_token
 from weights.train.loop import accumulate
 
 Make = Callable[..., Any]
@@ -83,3 +84,93 @@ def test_a_batch_is_learned_by_heart_in_sixty_steps(batch: Batch, make_model: Ma
         loss.backward()
         optimizer.step()
     assert loss.item() < 0.1
+
+
+def reference(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0) -> Any:
+    logits = hidden @ weight.T
+    return functional.cross_entropy(logits, targets, ignore_index=-1, reduction="sum", label_smoothing=smoothing)
+
+
+def drawn(rows: int, vocabulary: int = 11, width: int = 6) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """hidden, weight and targets, a third of which are none; hidden and weight want gradients."""
+    generator = torch.Generator().manual_seed(rows)
+    hidden, weight = (torch.randn(n, width, generator=generator).requires_grad_() for n in (rows, vocabulary))
+    targets = torch.randint(0, vocabulary, (rows,), generator=generator)
+    return hidden, weight, torch.where(torch.rand(rows, generator=generator) < 0.33, -1, targets)
+
+
+def with_gradients(
+    function: Make, hidden: Any, weight: Any, targets: Any, above: float = 1.0, smoothing: float = 0.0
+) -> list[torch.Tensor]:
+    """The value and both gradients, which are the sum of all calls of backward so far."""
+    loss = function(hidden, weight, targets, smoothing)
+    (loss * above).backward()
+    return [loss.detach(), hidden.grad.clone(), weight.grad.clone()]
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("rows", [1, 3, 4, 5, 8, 17])
+def test_the_loss_in_pieces_is_torchs_in_value_and_gradients(
+    rows: int, smoothing: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weights.objectives.LOGIT_ROWS", 4)
+    ours, wanted = (with_gradients(f, *drawn(rows), above=0.3, smoothing=smoothing) for f in (cross_entropy, reference))
+    torch.testing.assert_close(ours, wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_the_loss_in_pieces_adds_up_over_accumulated_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weights.objectives.LOGIT_ROWS", 4)
+    results = []
+    for function in (cross_entropy, reference):
+        hidden, weight, targets = drawn(9)
+        with_gradients(function, hidden, weight, targets, above=0.5)
+        results.append(with_gradients(function, hidden, weight, targets.flip(0), above=2.0))
+    torch.testing.assert_close(*results, atol=1e-5, rtol=1e-5)
+
+
+def test_without_any_target_the_loss_and_its_gradients_are_zero() -> None:
+    hidden, weight, targets = drawn(5)
+    assert [float(x.abs().sum()) for x in with_gradients(cross_entropy, hidden, weight, targets.fill_(-1))] == [0, 0, 0]
+
+
+def test_a_frozen_head_gets_no_gradient_and_what_is_below_it_does() -> None:
+    hidden, weight, targets = drawn(5)
+    cross_entropy(hidden, weight.requires_grad_(False), targets).backward()
+    wanted = with_gradients(reference, *drawn(5))[1]
+    assert weight.grad is None
+    torch.testing.assert_close(hidden.grad, wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_in_bfloat16_the_loss_in_pieces_is_torchs_within_the_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weights.objectives.LOGIT_ROWS", 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        ours = with_gradients(cross_entropy, *drawn(9))
+        wanted = with_gradients(reference, *drawn(9))
+    exact = with_gradients(reference, *drawn(9))
+    assert [x.dtype for x in ours] == [torch.float32] * 3
+    assert not torch.equal(ours[1], exact[1])  # products did run in bfloat16
+    for one, other in zip(ours, wanted, strict=True):
+        torch.testing.assert_close(one, other.float(), atol=0.03, rtol=0.02)
+
+
+@pytest.mark.slow
+def test_compiled_the_loss_in_pieces_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weights.objectives.LOGIT_ROWS", 4)
+    ours = with_gradients(torch.compile(cross_entropy), *drawn(9))
+    torch.testing.assert_close(ours, with_gradients(reference, *drawn(9)), atol=1e-5, rtol=1e-5)
+
+
+def test_never_more_than_a_piece_of_the_logits_exists_at_once(batch: Batch, make_model: Make, monkeypatch: Any) -> None:
+    seen: list[int] = []
+
+    def spy(logits: torch.Tensor, *rest: Any) -> Any:
+        seen.append(len(logits))
+        return piece(logits, *rest)
+
+    piece = objectives._piece
+    monkeypatch.setattr(objectives, "LOGIT_ROWS", 10)
+    monkeypatch.setattr(objectives, "_piece", spy)
+    loss = next_token(make_model(), batch)
+    assert seen == [10] * 9 + [6]  # 4 rows of 24
+    loss.backward()
+    assert len(seen) == 10  # the backward pass needs none

@@ -1,6 +1,7 @@
 """weights/pipeline.py and weights/cli.py: from a recipe and a corpus to a model that chats, as a user runs it."""
 
 import json
+import re
 import runpy
 import shutil
 import signal
@@ -14,11 +15,16 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 
 from engine.api import load_engine
+from engine.checkpoint import load_config, save_checkpoint
+from engine.decoder import DecoderLM
 from engine.params import SamplingParams
-from engine.template import Message
+from engine.template import TFM, Message
 from engine.tokenizer import SentencePieceTokenizer
+from weights.recipe import model_config, read_recipe
+from weights.train.state import load_state, restore, trained_weights
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "weights" / "recipes" / "tiny.toml"
@@ -225,6 +231,9 @@ MISTAKES: list[tuple[str, tuple[str, ...], int, str]] = [
     ("sft", (), 6, "The stage 'pretrain' has left no weights"),
     ("recipe", ("--nonsense",), 2, "No such option"),
     ("distil", (), 2, "No such command"),
+    ("recipe", ("--only", "dpo"), 6, "no stage 'dpo'; it has pretrain, sft"),
+    ("recipe", ("--shard",), 2, "--shard needs several processes"),
+    ("recipe", ("--device", "nonsense"), 2, "--device nonsense cannot be used here"),
 ]
 
 
@@ -279,3 +288,235 @@ def test_the_whole_tiny_recipe_makes_a_model_that_greets(
 
     assert any(word in answer("hello").lower() for word in ("hello", "hi", "hey"))
     assert "tfm" in answer("What is your name?")
+
+
+def prepared(out: Path, there: Path, *more: str) -> Path:
+    """A directory with the tokenizer and shards of `out`, and more of it."""
+    for part in ("tokenizer", "shards", *more):
+        shutil.copytree(out / part, there / part)
+    return there
+
+
+def test_every_step_says_its_share_of_the_limit_and_the_most_memory_so_far(out: Path) -> None:
+    for stage in ("pretrain", "sft"):
+        rows = [json.loads(line) for line in (out / stage / "metrics.jsonl").read_text().splitlines()]
+        steps = [r for r in rows if "loss" in r]
+        assert all(0 <= r["of_limit"] < 2 for r in steps)
+        assert all(r["peak_mb"] > 10 for r in steps)
+        assert [r["peak_mb"] for r in steps] == sorted(r["peak_mb"] for r in steps)
+
+
+def test_a_dry_run_tells_the_true_number_of_parameters_and_touches_nothing(
+    corpus: Path, tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weights.foresight.matmul_flops", lambda *_: 1e11)
+    done = here(command("recipe", corpus, tmp_path / "out", "--dry-run", sets=("model.n_layers=2",)))
+    assert done.returncode == 0, done.stderr
+    config = model_config(read_recipe(TINY, ("model.n_layers=2",)), 600, ())
+    assert f"tiny: {sum(p.numel() for p in DecoderLM(config).parameters()):,} parameters" in done.stdout
+    for stage in ("pretrain", "sft"):
+        assert re.search(rf"\b{stage}\b.* [48]00,000 .*GB", done.stdout)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["default", "100m", "1b"])
+def test_a_dry_run_of_a_large_recipe_allocates_none_of_it(
+    name: str, corpus: Path, tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    largest = [0]
+    empty = torch.empty
+
+    def spy(*sizes: Any, **more: Any) -> torch.Tensor:
+        made = empty(*sizes, **more)
+        largest[0] = max(largest[0], made.numel())
+        return made
+
+    monkeypatch.setattr(torch, "empty", spy)
+    monkeypatch.setattr("weights.foresight.matmul_flops", lambda *_: 1e12)
+    monkeypatch.setattr("weights.foresight.PATIENCE", 1e11)
+    path = TINY.with_name(f"{name}.toml")
+    recipe = read_recipe(path)
+    arguments = command("recipe", corpus, tmp_path / "out", "--dry-run", sets=())
+    done = here([str(path) if part == str(TINY) else part for part in arguments])
+    assert done.returncode == 0, done.stderr
+    n = model_config(recipe, recipe.tokenizer.vocab_size, ()).n_parameters
+    assert f"{name}: {n:,} parameters" in done.stdout
+    assert done.stdout.count("at least") == len(recipe.stages)
+    assert {"default": 5e6, "100m": 8e7, "1b": 1e9}[name] < n < {"default": 2e7, "100m": 2e8, "1b": 2e9}[name]
+    assert largest[0] < n / 100
+
+
+def test_a_proof_of_resume_passes_and_leaves_no_run(out: Path, corpus: Path, tmp_path: Path, here: Here) -> None:
+    prepared(out, tmp_path)
+    sets = ("--set", "stage.pretrain.ema=0.9", "--set", "stage.pretrain.dropout=0.1")
+    done = here(command("recipe", corpus, tmp_path, "--prove-resume", *sets))
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    for part in ("parameters", "optimizer", "data position", "losses", "random state", "moving average"):
+        assert part in done.stderr.splitlines()[-1]
+    assert "equal bit for bit" in done.stderr.splitlines()[-1]
+    assert {p.name for p in tmp_path.iterdir()} <= {"tokenizer", "shards", ".lock"}
+
+
+def _forgets_optimizer(state: Any, model: Any, optimizers: Any) -> None:
+    model.load_state_dict(state["model"])
+
+
+def _forgets_average(work: Any) -> int:
+    state = load_state(work.run.home)
+    if state is None:
+        return 0
+    restore(state, work.model, work.optimizers)
+    work.recent.extend(state["recent"])
+    return int(state["step"])
+
+
+def _shifts_parameters(state: Any, model: Any, optimizers: Any) -> None:
+    restore(state, model, optimizers)
+    with torch.no_grad():
+        model.norm.weight[0] += 1e-6
+
+
+@pytest.mark.parametrize(
+    ("where", "broken", "told"),
+    [
+        ("restore", _forgets_optimizer, "optimizer"),
+        ("restore", _shifts_parameters, "parameters"),
+        ("_resume", _forgets_average, "moving average"),
+    ],
+)
+def test_a_proof_of_resume_names_the_part_that_differs(
+    where: str, broken: Any, told: str, out: Path, corpus: Path, tmp_path: Path, here: Here, monkeypatch: Any
+) -> None:
+    prepared(out, tmp_path)
+    monkeypatch.setattr(f"weights.train.loop.{where}", broken)
+    done = here(command("recipe", corpus, tmp_path, "--prove-resume", "--set", "stage.pretrain.ema=0.5"))
+    error = done.stderr.splitlines()[-1]
+    assert (done.returncode, done.stdout) == (5, ""), done.stderr
+    assert error.startswith("tfm train: A resumed run of 'pretrain' differs from a whole one in: ")
+    assert told in error.partition(" in: ")[2].rstrip(".").split(", ")
+
+
+@pytest.fixture
+def pretrained(out: Path, tmp_path: Path) -> Path:
+    """The weights that the first stage of `out` left, as a model directory in float32."""
+    state = load_state(out / "pretrain")
+    assert state is not None
+    model = DecoderLM(load_config(out / "model"))
+    model.load_state_dict(trained_weights(state))
+    target = tmp_path / "pretrained"
+    vocabulary = out / "tokenizer" / "tokenizer.model"
+    save_checkpoint(target, model, tokenizer_path=vocabulary, template=TFM, generation={}, dtype=torch.float32)
+    return target
+
+
+def test_a_stage_begins_with_the_weights_that_it_is_given(
+    pretrained: Path, out: Path, corpus: Path, tmp_path: Path, here: Here
+) -> None:
+    there = prepared(out, tmp_path / "out")
+    given = ("--weights", str(pretrained))
+    assert here(command("sft", corpus, there, *given, "--stop-after", "2")).returncode == 0
+    assert losses(there, "sft") == losses(out, "sft")[:2]
+    assert here(command("pretrain", corpus, there, *given, "--stop-after", "1")).returncode == 0
+    assert losses(there, "pretrain")[0] < losses(out, "pretrain")[0] - 0.5
+    without = here(command("pretrain", corpus, there, "--stop-after", "2"))
+    assert without.returncode == 6  # another beginning is another run
+    assert "state of another recipe" in without.stderr.splitlines()[-1]
+
+
+def test_given_weights_of_another_shape_are_refused(
+    pretrained: Path, out: Path, corpus: Path, tmp_path: Path, here: Here
+) -> None:
+    there = prepared(out, tmp_path / "out")
+    done = here(command("pretrain", corpus, there, "--weights", str(pretrained), "--set", "model.n_layers=1"))
+    assert (done.returncode, done.stdout) == (6, "")
+    assert done.stderr.splitlines()[-1].endswith("have another shape than the recipe's model.")
+
+
+def test_two_runs_cannot_be_at_work_in_one_directory(corpus: Path, tmp_path: Path, here: Here) -> None:
+    with FileLock(tmp_path / ".lock"):
+        for more in ((), ("--prove-resume",)):
+            done = here(command("recipe", corpus, tmp_path, *more))
+            assert (done.returncode, done.stdout) == (6, "")
+            (told,) = done.stderr.splitlines()
+            assert told.startswith(f"tfm train: Another run is at work in {tmp_path}.")
+    assert [p.name for p in tmp_path.iterdir()] in ([".lock"], [])
+
+
+def test_a_tokenizer_of_another_size_is_refused(out: Path, corpus: Path, tmp_path: Path, here: Here) -> None:
+    done = here(command("pretrain", corpus, prepared(out, tmp_path), "--set", "tokenizer.vocab_size=500"))
+    assert (done.returncode, done.stdout) == (6, "")
+    assert "has 600 pieces and the recipe wants 500" in done.stderr.splitlines()[-1]
+
+
+def test_the_losses_of_a_run_are_drawn_in_the_terminal_and_as_a_picture(out: Path, tmp_path: Path, here: Here) -> None:
+    tfm = [sys.executable, "-m", "weights", "plot"]
+    drawn = here([*tfm, str(out / "pretrain")])
+    assert drawn.returncode == 0, drawn.stderr
+    assert f"0 to {len(losses(out, 'pretrain')) - 1}" in drawn.stdout.splitlines()[-1]
+    assert all(len(line) <= 80 for line in drawn.stdout.splitlines())
+    pytest.importorskip("matplotlib")
+    assert here([*tfm, str(out / "sft"), "--png", str(tmp_path / "a.png")]).returncode == 0
+    assert (tmp_path / "a.png").stat().st_size > 1000
+    for more, told in (
+        ([str(tmp_path / "none")], "There are no metrics at"),
+        ([str(out / "sft"), "--png", str(tmp_path / "no" / "a.png")], "cannot be drawn"),
+        ([str(out / "sft"), "--png", str(tmp_path / "a.nothing")], "cannot be drawn"),
+    ):
+        done = here([*tfm, *more])
+        assert (done.returncode, done.stdout) == (6, "")
+        (error,) = done.stderr.splitlines()
+        assert told in error
+
+
+def torchrun(arguments: list[str]) -> list[str]:
+    """A command of `python -m weights`, started twice by torchrun."""
+    return [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *arguments[1:]
+    ]  # fmt: skip
+
+
+def test_two_processes_of_torchrun_save_at_a_signal_go_on_and_make_the_model_of_one(
+    out: Path, corpus: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    prepared(out, tmp_path)
+    metrics = tmp_path / "pretrain" / "metrics.jsonl"
+    process = subprocess.Popen(
+        torchrun(command("recipe", corpus, tmp_path)), env=environment, cwd=ROOT, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    while process.poll() is None and not (metrics.is_file() and metrics.read_text().count("\n") >= 2):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGTERM)
+    printed, told = process.communicate()
+    assert process.returncode != 0
+    assert printed == ""
+    assert told.count("pretrain was stopped and saved; the same command goes on from there") == 1, told
+    (state,) = (tmp_path / "pretrain").glob("*.ckpt")
+    assert 2 <= int(state.stem.removeprefix("step-")) < len(losses(out, "pretrain"))
+
+    done = run(torchrun(command("recipe", corpus, tmp_path)), environment)
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'model'}\n"), done.stderr
+    assert done.stderr.count("steps of") == 2  # each stage is told once
+    for stage in ("pretrain", "sft"):
+        assert losses(tmp_path, stage) == pytest.approx(losses(out, stage), rel=1e-4)  # Muon's products are in bfloat16
+    one, two = (load_engine(d / "model", dtype="float32", threads=1).model for d in (out, tmp_path))
+    for ours, theirs in zip(two.parameters(), one.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-2)  # written in bfloat16
+
+
+@pytest.mark.slow
+def test_two_sharded_processes_of_torchrun_make_the_model_of_one(
+    corpus: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    adamw = ("--set", "stage.pretrain.optimizer=adamw", "--set", "stage.sft.optimizer=adamw")
+    one = run(command("recipe", corpus, tmp_path / "one", *adamw), environment)
+    assert one.returncode == 0, one.stderr
+    prepared(tmp_path / "one", tmp_path / "two")
+    arguments = command("recipe", corpus, tmp_path / "two", *adamw, "--shard")
+    cut = run(torchrun([*arguments, "--only", "pretrain", "--stop-after", "3"]), environment)
+    assert (cut.returncode, cut.stdout) == (0, ""), cut.stderr
+    assert (tmp_path / "two" / "pretrain" / "step-0000003.ckpt").is_dir()
+    done = run(torchrun(arguments), environment)
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'two' / 'model'}\n"), done.stderr
+    for stage in ("pretrain", "sft"):
+        assert losses(tmp_path / "two", stage) == pytest.approx(losses(tmp_path / "one", stage), abs=1e-5)

@@ -76,12 +76,24 @@ BAD_LINES = [
     ("pairs", "alone"), ("chat", '{"messages": []}'), ("chat", '{"messages": [1]}'), ("chat", '{"messages": null}'),
     ("chat", chat("user")), ("chat", chat("user", "user", "assistant")), ("chat", chat("assistant", "user")),
     ("chat", chat("user", "assistant", "system", "assistant")), ("chat", chat("user", "robot")),
-    ("chat", chat("system")),
+    ("chat", chat("system")), ("text", '{"text": null}'), ("text", '{"text": 3}'), ("text", '{"text": ["t"]}'),
+    ("text", '{"title": 1, "text": "t"}'), ("qa", '{"question": null, "answer": "a"}'),
+    ("qa", '{"question": "q", "answer": null}'), ("qa", '{"question": "q", "answer": {}}'),
+    ("shell", '{"description": null, "command": "ls", "tool": "ls"}'),
+    ("shell", '{"description": "d", "command": null, "tool": "ls"}'),
+    ("chat", '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": null}]}'),
+    ("chat", '{"messages": [{"role": "user", "content": 1}, {"role": "assistant", "content": "a"}]}'),
 ]  # fmt: skip
 GOOD_LINES = {
     "qa": GOOD, "text": '{"text": "t"}', "parallel": "a\tb", "sentiment": "positive\tx", "pairs": "a\tb\tk",
-    "chat": chat("system", "user", "assistant"),
+    "chat": chat("system", "user", "assistant"), "shell": '{"description": "d", "command": "c", "tool": "t"}',
 }  # fmt: skip
+
+
+def test_a_title_of_null_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "rows"
+    path.write_text('{"title": null, "text": "t"}\n', encoding="utf-8")
+    assert read(path, "text") == [Record(text="t")]
 
 
 @pytest.mark.parametrize(("kind", "line"), BAD_LINES, ids=lambda x: x[:30])

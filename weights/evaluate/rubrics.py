@@ -1,4 +1,4 @@
-"""Fixed prompts with patterns that say what a right answer holds: personas, everyday prompts, shell questions.
+"""Fixed prompts with patterns that say what a right answer holds: personas, names, everyday prompts, shell questions.
 
 The tables lie beside this file and are never trained on or tuned to. Answers come through Engine.chat with the
 model's own default sampling and one seed, so that a run can be repeated.
@@ -6,7 +6,7 @@ model's own default sampling and one seed, so that a run can be repeated.
 
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from engine.template import Message
 TABLES = Path(__file__).parent
 SEED = 7
 MAX_NEW_TOKENS = 96
+
+Ground = Callable[[Sequence[Message]], Sequence[Message]]  # puts what was looked up before a question
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,15 @@ class Answer:
 
 
 def load_cases() -> list[Case]:
-    """All cases of the three tables."""
+    """All cases of the four tables."""
     personas = [
-        Case("persona", "persona", (Message("system", r["system"]), Message("user", r["question"])), tuple(r["accept"]))
+        Case(
+            "persona",
+            r.get("asks", "name"),
+            (Message("system", r["system"]), Message("user", r["question"])),
+            tuple(r["accept"]),
+            tuple(r.get("reject", ())),
+        )
         for r in _table("personas.toml")["persona"]
     ]
     prompts = [
@@ -55,7 +63,18 @@ def load_cases() -> list[Case]:
         Case("shell", r["kind"], (Message("user", r["ask"]),), tuple(r["accept"]))
         for r in _table("shell.toml")["question"]
     ]
-    return [*personas, *prompts, *shell]
+    return [*personas, *_memory_cases(), *prompts, *shell]
+
+
+def _memory_cases() -> list[Case]:
+    """Conversations in which the user says a name and asks for it later: each name in one of the frames, in turn."""
+    table = _table("memory.toml")
+    cases = []
+    for index, name in enumerate(table["names"]):
+        frame = table["frame"][index % len(table["frame"])]["messages"]
+        messages = tuple(Message(m["role"], m["content"].replace("{name}", name)) for m in frame)
+        cases.append(Case("memory", "name", messages, (rf"\b{re.escape(name)}\b",)))
+    return cases
 
 
 def _table(name: str) -> dict[str, Any]:
@@ -84,16 +103,22 @@ def command_of(text: str) -> str:
     return text.strip().split("\n")[0]
 
 
-def ask(engine: Engine, messages: Sequence[Message]) -> str:
-    """The text of one answer under the model's default sampling."""
-    params = SamplingParams(**(engine.defaults | {"seed": SEED, "max_new_tokens": MAX_NEW_TOKENS}))
+def default_sampling(engine: Engine) -> SamplingParams:
+    """The sampling of the model's generation_config.json, with one seed and a bound on the length."""
+    return SamplingParams(**(engine.defaults | {"seed": SEED, "max_new_tokens": MAX_NEW_TOKENS}))
+
+
+def ask(engine: Engine, messages: Sequence[Message], params: SamplingParams, ground: Ground | None = None) -> str:
+    """The text of one answer; with `ground`, to what it makes of the messages."""
+    messages = ground(messages) if ground else messages
     return "".join(e.text for e in engine.chat(messages, params) if isinstance(e, TextDelta))
 
 
-def answer_cases(engine: Engine, cases: Sequence[Case]) -> list[Answer]:
-    """Every case, answered and judged."""
+def answer_cases(engine: Engine, cases: Sequence[Case], ground: Ground | None = None) -> list[Answer]:
+    """Every case, answered under the model's default sampling and judged."""
+    params = default_sampling(engine)
     answers = []
     for case in cases:
-        text = ask(engine, case.messages)
+        text = ask(engine, case.messages, params, ground)
         answers.append(Answer(case, text, judge(case, text)))
     return answers

@@ -22,7 +22,7 @@ from weights.objectives import OBJECTIVES, Objective
 from weights.recipe import Stage
 from weights.train.metrics import Metrics
 from weights.train.optimizer import build_optimizers, set_lr
-from weights.train.parallel import World, rows_of, spread, sum_gradients
+from weights.train.parallel import World, check_stage, rows_of, spread, sum_gradients
 from weights.train.schedule import lr_at
 from weights.train.state import load_state, restore, save_state, states
 
@@ -73,9 +73,10 @@ def train(model: nn.Module, stage: Stage, mixture: Rows, run: Run, objective: Ob
     speed = partial(Metrics, run.home, stage.name, mixture.n_steps, first, stage.batch * stage.row)
     with (
         _deterministic(run.world),
+        _recomputed(model, stage.recompute),
         _asked_to_stop() as stopping,
         speed(
-            flops_per_token=run.flops_per_token, device=run.world.device,
+            flops_per_token=run.flops_per_token / run.world.size, device=run.world.device,
             quiet=not run.world.is_first, tensorboard=run.tensorboard,
         ) as metrics,
     ):  # fmt: skip
@@ -93,6 +94,8 @@ def train(model: nn.Module, stage: Stage, mixture: Rows, run: Run, objective: Ob
                 saved_at = time.monotonic()
             if leaving and not last:
                 return False
+    if work.average is not None:
+        model.load_state_dict(work.trained.state_dict())
     model.eval()
     return True
 
@@ -120,13 +123,9 @@ class Work:
 def prepare(model: nn.Module, stage: Stage, mixture: Rows, run: Run, objective: Objective | None = None) -> Work:
     """Model on its device and among its processes, optimizers, objective."""
     world = run.world
-    if world.is_sharded and (stage.ema or stage.optimizer == "muon"):
-        raise DataError(f"Stage {stage.name!r}: sharded training has AdamW only, and no moving average.")
+    check_stage(stage, world)
     model.to(world.device)
     cast(Any, model).warm(stage.row)  # now: a compiler that saw a table grow would compile twice
-    if stage.recompute:
-        for block in cast(Any, model).blocks:
-            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
     spread(model, world)
     model.train()
     objective = objective or OBJECTIVES[stage.objective]
@@ -251,6 +250,19 @@ def _deterministic(world: World) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
+
+
+@contextmanager
+def _recomputed(model: nn.Module, wanted: bool) -> Iterator[None]:
+    """Blocks keep their inputs alone for the backward pass, and run again in it (Chen 2016)."""
+    blocks = list(cast(Any, model).blocks) if wanted else []
+    for block in blocks:
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+    try:
+        yield
+    finally:
+        for block in blocks:
+            del block.forward
 
 
 @contextmanager

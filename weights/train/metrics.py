@@ -5,6 +5,7 @@ import os
 import resource
 import sys
 import time
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,7 +31,10 @@ class Metrics:
     ) -> None:  # fmt: skip
         self.path, self._quiet, self._device = home / "metrics.jsonl", quiet, device
         if not quiet:
-            self._cut(first_step)
+            try:
+                self._cut(first_step)
+            except OSError as e:
+                raise DataError(f"{self.path} cannot be written: {e.strerror}.") from e
         self._tokens_per_step, self._flops_per_token = tokens_per_step, flops_per_token
         self._limit = 0.0 if quiet or not flops_per_token else _limit(device)
         self._progress = Progress(
@@ -39,7 +43,7 @@ class Metrics:
         )  # fmt: skip
         self._task = self._progress.add_task(name, total=n_steps, completed=first_step, told="")
         self._bits: float | None = None
-        self._board = _board(home) if tensorboard and not quiet else None
+        self._board = _board(home, first_step) if tensorboard and not quiet else None
         self._last = time.perf_counter()
 
     def __enter__(self) -> "Metrics":
@@ -101,10 +105,11 @@ def _is_before(line: str, step: int) -> bool:
         return False
 
 
+@cache  # measured once in a process
 def _limit(device: torch.device) -> float:
     """FLOP/s of a large product on this machine, in the width that the run uses."""
     mixed = device.type != "cpu" or fastest("matmul") == "bfloat16"
-    return matmul_flops(torch.bfloat16 if mixed else torch.float32, device, 1024)
+    return matmul_flops(torch.bfloat16 if mixed else torch.float32, device)
 
 
 def peak_megabytes(device: torch.device) -> float:
@@ -115,12 +120,12 @@ def peak_megabytes(device: torch.device) -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
 
 
-def _board(home: Path) -> Any:
+def _board(home: Path, first_step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as e:
         raise DataError("--tensorboard needs the package tensorboard.", "pip install tensorboard") from e
-    return SummaryWriter(str(home / "tensorboard"))
+    return SummaryWriter(str(home / "tensorboard"), purge_step=first_step)
 
 
 def _numbers(row: dict[str, Any]) -> list[tuple[str, float]]:

@@ -32,7 +32,7 @@ def _split(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        inside = name.startswith("blocks.") and parameter.dim() == 2
+        inside = "blocks" in name.split(".") and parameter.dim() == 2
         (matrices if inside else rest).append(parameter)
     return matrices, rest
 

@@ -8,14 +8,19 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.distributed_c10d import Store
+from torch.distributed.rendezvous import rendezvous
 
-from engine.errors import DataError, UsageError
+from engine.errors import DataError, TfmError, UsageError
+from weights.recipe import Stage
 
 Strategy = Literal["replicate", "shard"]
+LONGEST_WAIT = timedelta(hours=6)  # for another process: the first one makes tokenizer and shards alone
 
 
 @dataclass(frozen=True)
@@ -40,13 +45,15 @@ class World:
     def total(self, value: Tensor) -> Tensor:
         """The sum of a tensor over all processes."""
         if self.size > 1:
-            distributed.all_reduce(value)
+            with _together():
+                distributed.all_reduce(value)
         return value
 
     def wait(self) -> None:
         """Until every process is here."""
         if self.size > 1:
-            distributed.barrier()
+            with _together():
+                distributed.barrier()
 
     def any(self, flag: bool) -> bool:
         """Whether any process says yes: all of them must leave together."""
@@ -56,10 +63,20 @@ class World:
 
 
 @contextmanager
+def _together() -> Iterator[None]:
+    """What all processes do at once: where one is gone, an error that says so."""
+    try:
+        yield
+    except RuntimeError as e:
+        raise DataError("Another process of this run has ended, so this one cannot go on.") from e
+
+
+@contextmanager
 def world(strategy: Strategy, device: torch.device) -> Iterator[World]:
     """The world that torchrun's environment tells of, joined until the end of the block.
 
-    NCCL on GPUs, gloo on the CPU. Raises UsageError for sharding without torchrun.
+    NCCL on GPUs, gloo on the CPU. An error is told by the process that meets it first; the others leave silently, with
+    its exit code. Raises UsageError for sharding without torchrun.
     """
     if "RANK" not in os.environ:
         if strategy == "shard":
@@ -68,15 +85,38 @@ def world(strategy: Strategy, device: torch.device) -> Iterator[World]:
             )
         yield World(device=device)
         return
-    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    try:
+        store, rank, size = next(rendezvous("env://"))
+    except (ValueError, distributed.DistError) as e:
+        raise UsageError(f"The processes could not find each other: {str(e).splitlines()[0]}") from e
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=LONGEST_WAIT)
     try:
         yield World(rank, size, device, strategy)
+    except TfmError as e:
+        if not _is_told(store):
+            raise
+        raise SystemExit(e.exit_code) from e
     finally:
         distributed.destroy_process_group()
+
+
+def _is_told(store: Store) -> bool:
+    """Whether another process tells what went wrong. A store that is gone went with the first process, which did."""
+    try:
+        return int(store.add("told", 1)) > 1
+    except RuntimeError:
+        return True
+
+
+def check_stage(stage: Stage, world: World) -> None:
+    """Raise DataError for a stage that these processes cannot run."""
+    rows_of(world, stage.batch, stage.micro_batch)
+    if world.is_sharded and (stage.ema or stage.optimizer == "muon"):
+        raise DataError(f"Stage {stage.name!r}: sharded training has AdamW only, and no moving average.")
 
 
 def spread(model: nn.Module, world: World) -> None:
@@ -103,7 +143,7 @@ def sum_gradients(parameters: Sequence[nn.Parameter], world: World) -> None:
         return
     gradients = [p.grad for p in parameters if p.grad is not None]
     flat = torch.cat([g.flatten() for g in gradients])  # one message is faster than many small ones
-    distributed.all_reduce(flat)
+    world.total(flat)
     parts = torch.split(flat, [g.numel() for g in gradients])
     for gradient, part in zip(gradients, parts, strict=True):
         gradient.copy_(part.view_as(gradient))

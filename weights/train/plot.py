@@ -13,11 +13,14 @@ def read_metrics(home: Path) -> list[dict[str, Any]]:
     """The rows of a run's metrics.jsonl. Raises DataError when there is none."""
     path = home / "metrics.jsonl"
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        text = path.read_text(encoding="utf-8")
+        rows = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]  # what a kill cut is no line
     except OSError as e:
         raise DataError(f"There are no metrics at {path}.", "Name the directory of a stage, such as OUT/sft.") from e
     except ValueError as e:
         raise DataError(f"{path} is damaged: {e}.") from e
+    if not all(isinstance(r, dict) for r in rows):
+        raise DataError(f"{path} is damaged: a line is no JSON object.")
     if not any("loss" in r for r in rows):
         raise DataError(f"{path} holds no step yet.")
     return rows
@@ -46,13 +49,17 @@ def plot_losses(home: Path, picture: Path) -> bool:
             right.plot(*zip(*points, strict=True), marker=".", linewidth=1, label=name)
         right.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.1, 0.5))
     figure.tight_layout()
-    figure.savefig(picture, dpi=120)
-    pyplot.close(figure)
+    try:
+        figure.savefig(picture, dpi=120)
+    except (OSError, ValueError) as e:  # matplotlib tells of an ending that it does not know with the second
+        raise DataError(f"{picture} cannot be drawn: {getattr(e, 'strerror', None) or e}.") from e
+    finally:
+        pyplot.close(figure)
     return True
 
 
 def terminal_plot(rows: list[dict[str, Any]], width: int, height: int) -> str:
-    """The training loss against the step, in braille dots: `height` lines of at most `width` characters.
+    """The training loss against the step, in braille dots: `height` lines of at most `width` characters, and one below.
 
     A column shows the lowest and the highest loss of its steps, and all between.
     """
@@ -75,4 +82,5 @@ def terminal_plot(rows: list[dict[str, Any]], width: int, height: int) -> str:
         f"{labels.get(n, ''):8} " + "".join(chr(0x2800 + dots) for dots in line).rstrip("\u2800")
         for n, line in enumerate(board)
     ]
-    return "\n".join([*drawn, f"{'step':>8} {first} to {last}; loss now {points[-1][1]:.3f}"])
+    below = f"{'step':>8} {first} to {last}; loss now {points[-1][1]:.3f}"
+    return "\n".join([*drawn, below if len(below) <= width else f"now {points[-1][1]:.3f}"])

@@ -7,12 +7,14 @@ A state is one file; with sharded parameters it is a directory that every proces
 import os
 import pickle
 import shutil
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.optim import Optimizer
 
 from engine.errors import DataError
@@ -41,10 +43,9 @@ def save_state(
                 _write_file(path, facts | {"model": whole, "optimizers": []})
         elif world.is_first:
             _write_file(path, facts | {"model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers]})
-    except (OSError, RuntimeError) as e:  # torch tells of a full disk with the second
+    except (OSError, RuntimeError, CheckpointException) as e:  # torch tells of a full disk with the second or third
         _remove(path.with_suffix(".tmp"))
-        why = getattr(e, "strerror", None) or str(e).splitlines()[0]
-        raise DataError(f"The state of step {step} could not be saved under {home}: {why}.") from e
+        raise DataError(f"The state of step {step} could not be saved under {home}: {_reason(e)}.") from e
     if world.is_first:
         for stale in (*home.glob("step-*.tmp"), *states(home)[:-keep]):  # a .tmp is of a run killed while it saved
             _remove(stale)
@@ -72,9 +73,16 @@ def _write_shards(
     world.wait()
     state_dict_saver.save(_sharded(model, optimizers), checkpoint_id=half_written)
     if world.is_first:
-        torch.save(facts, half_written / FACTS)
+        _write_file(half_written / FACTS, facts)
         _remove(path)
         os.replace(half_written, path)
+
+
+def _reason(error: BaseException) -> str:
+    """Why a state could not be written or read, in a few words; of many processes, what the first of them says."""
+    if isinstance(error, CheckpointException) and error.failures:
+        error = next(iter(error.failures.values()))[0]
+    return getattr(error, "strerror", None) or next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _sharded(model: nn.Module, optimizers: Sequence[Optimizer]) -> dict[str, Any]:
@@ -105,7 +113,7 @@ def load_state(home: Path, fingerprint: str | None = None) -> dict[str, Any] | N
     for path in reversed(found):
         try:
             file = path / FACTS if path.is_dir() else path
-            state: dict[str, Any] = torch.load(file, weights_only=True, mmap=False)
+            state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True, mmap=False)
         except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
             continue  # a file cut short; the one before it is whole
         if fingerprint is not None and state.get("fingerprint") != fingerprint:
@@ -119,25 +127,51 @@ def load_state(home: Path, fingerprint: str | None = None) -> dict[str, Any] | N
 
 
 def restore(state: dict[str, Any], model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
-    """Put a loaded state's parameters, and optimizer states in place; a sharded one is read here."""
+    """Put a loaded state's parameters, and optimizer states in place; a sharded one is read here.
+
+    However many processes wrote it, and however many read it. Raises DataError when a sharded one is damaged.
+    """
     if "path" in state:
-        from torch.distributed.checkpoint import state_dict_loader
-        from torch.distributed.checkpoint.state_dict import set_state_dict
-
-        parts = _sharded(model, optimizers)
-        state_dict_loader.load(parts, checkpoint_id=state["path"])
-        set_state_dict(model, list(optimizers), model_state_dict=parts["model"], optim_state_dict=parts["optimizers"])
-    else:
-        model.load_state_dict(state["model"])
-        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+        _read_shards(state["path"], model, optimizers)
+        return
+    model.load_state_dict(_laid_out(state["model"], dict(model.named_parameters())))
+    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        values = {i: _laid_out(v, dict.fromkeys(v, parameters[i])) for i, v in saved["state"].items()}
+        optimizer.load_state_dict({**saved, "state": values})
 
 
-def trained_weights(state: dict[str, Any]) -> dict[str, torch.Tensor]:
+def _read_shards(path: str, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
+    from torch.distributed.checkpoint import state_dict_loader
+    from torch.distributed.checkpoint.state_dict import set_state_dict
+
+    parts = _sharded(model, optimizers)
+    try:
+        with warnings.catch_warnings():  # one process alone is meant
+            warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)
+            state_dict_loader.load(parts, checkpoint_id=path)
+    except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError, CheckpointException) as e:
+        raise DataError(f"The state {path} is damaged: {_reason(e)}.", "Remove it to go on from the one before.") from e
+    set_state_dict(model, list(optimizers), model_state_dict=parts["model"], optim_state_dict=parts["optimizers"])
+
+
+def _laid_out(values: dict[str, Any], like: dict[str, Any]) -> dict[str, Any]:
+    """Tensors split over the processes as their parameters are; whole ones, and single numbers, stay as they are."""
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    def lay(tensor: Tensor, parameter: Any) -> Tensor:
+        if not isinstance(parameter, DTensor) or tensor.shape != parameter.shape:
+            return tensor
+        return distribute_tensor(tensor.to(parameter.device), parameter.device_mesh, parameter.placements)
+
+    return {name: lay(value, like.get(name)) for name, value in values.items()}
+
+
+def trained_weights(state: dict[str, Any]) -> dict[str, Tensor]:
     """The weights that a finished stage leaves: the moving average where one was kept."""
     average = state.get("average")
     if average is None:
-        weights: dict[str, torch.Tensor] = state["model"]
+        weights: dict[str, Tensor] = state["model"]
         return weights
     return {n.removeprefix("module."): t for n, t in average.items() if n.startswith("module.")}
 

@@ -1,0 +1,41 @@
+"""How a model was trained, as its card tells it: stages, steps, tokens, hours, from the metrics of the run."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+FILE = "training.json"  # its name beside a model's config.json
+
+
+def training(directory: Path) -> dict[str, Any]:
+    """What is known of a model's training: training.json, else the metrics of the run that the directory is in.
+
+    Nothing is known ({}) of a model from elsewhere.
+    """
+    if (kept := directory / FILE).is_file():
+        found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+        return found
+    return summary(directory.resolve().parent)
+
+
+def summary(run: Path) -> dict[str, Any]:
+    """The stages of a run, in the order of its recipe; those that left no metrics are left out."""
+    files = {path.parent.name: path for path in run.glob("*/metrics.jsonl")}
+    recipes = [path.with_name("recipe.json") for path in files.values() if path.with_name("recipe.json").is_file()]
+    if not recipes:
+        return {}
+    recipe = json.loads(max(recipes, key=lambda path: path.stat().st_mtime).read_text(encoding="utf-8"))
+    stages = [_stage(stage, files[stage["name"]]) for stage in recipe["stages"] if stage["name"] in files]
+    return {"recipe": recipe["name"], "seed": recipe["seed"], "sources": list(recipe["sources"]), "stages": stages}
+
+
+def _stage(stage: dict[str, Any], metrics: Path) -> dict[str, Any]:
+    rows = [r for r in map(json.loads, metrics.read_text(encoding="utf-8").splitlines()) if "loss" in r]
+    tail = [r["loss"] for r in rows[-50:]]
+    return {
+        "name": stage["name"],
+        "steps": len(rows),
+        "tokens": len(rows) * stage["batch"] * stage["row"],
+        "hours": round(sum(r["seconds"] for r in rows) / 3600, 2),
+        "last_loss": round(sum(tail) / max(1, len(tail)), 3),
+    }
