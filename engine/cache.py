@@ -84,6 +84,18 @@ class KVCache:
             raise ValueError(f"cannot truncate a cache of {self.length} positions to {length}")
         self.length = length
 
+    def select(self, rows: Tensor) -> None:
+        """Row b becomes what row rows[b] was, for each b: beams in a new order, or fewer of them."""
+        same = len(rows) == self._keys[0].shape[0]
+        for buffers in (self._keys, self._values):
+            for index, buffer in enumerate(buffers):
+                kept = buffer[:, :, : self.length].index_select(0, rows)
+                if same:
+                    buffer[:, :, : self.length] = kept
+                else:
+                    buffers[index] = buffer.new_empty((len(rows), *buffer.shape[1:]))
+                    buffers[index][:, :, : self.length] = kept
+
     def fork(self, length: int | None = None) -> "KVCache":
         """A copy of the first `length` positions (all by default) that shares no memory with this cache."""
         length = self.length if length is None else length

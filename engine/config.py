@@ -9,6 +9,8 @@ from typing import Literal
 from engine.errors import CheckpointError
 
 RopeKind = Literal["linear", "dynamic", "yarn", "llama3"]
+NormPlace = Literal["before", "after"]  # of a residual branch
+Activation = Literal["swiglu", "relu", "gelu"]  # of the feed-forward part
 
 
 @dataclass(frozen=True)

@@ -28,18 +28,30 @@ def next_token(model: DecoderLM, batch: Batch, dropout: float = 0.0) -> Tensor:
     return cross_entropy(hidden.flatten(0, 1), model.head_weight, batch.targets.flatten())
 
 
-def cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+def translation(model: Any, batch: Any, dropout: float = 0.0, smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy of the translation, all positions at once, each after the true ones before it (teacher forcing).
+
+    model: one of weights/models. batch: a weights.data.pairs.PairBatch. smoothing: see `cross_entropy`.
+    """
+    hidden = model.hidden(batch.source, batch.inputs, dropout=dropout)
+    return cross_entropy(hidden.flatten(0, 1), model.head_weight, batch.targets.flatten(), smoothing)
+
+
+def cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
     """Sum of -log softmax(hidden · weightᵀ)[target] over the targets (N) that are not -1; hidden N C, weight V C.
+
+    smoothing: this share of the wanted distribution lies evenly on the whole vocabulary (label smoothing, Szegedy
+    2015), so that a model is not driven to be certain.
 
     Never holds more than LOGIT_ROWS x V logits: gradients are computed with the loss, piece by piece, so that the
     backward pass needs no logits at all (as in Hsu 2024, Liger Kernel).
     """
-    return _PiecewiseCrossEntropy.apply(hidden, weight, targets)  # type: ignore[no-any-return, no-untyped-call]
+    return _PiecewiseCrossEntropy.apply(hidden, weight, targets, smoothing)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _PiecewiseCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float) -> Tensor:
         device = hidden.device.type
         if torch.is_autocast_enabled(device):
             hidden_, weight_ = (t.to(torch.get_autocast_dtype(device)) for t in (hidden, weight))
@@ -50,7 +62,7 @@ class _PiecewiseCrossEntropy(torch.autograd.Function):
         of_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
         for start in range(0, len(hidden), LOGIT_ROWS):
             rows = slice(start, start + LOGIT_ROWS)
-            loss, of_logits = _piece(hidden_[rows] @ weight_.T, targets[rows])
+            loss, of_logits = _piece(hidden_[rows] @ weight_.T, targets[rows], smoothing)
             total += loss
             of_hidden[rows] = of_logits @ weight_
             if of_weight is not None:
@@ -61,18 +73,25 @@ class _PiecewiseCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
         of_hidden, of_weight = ctx.saved_tensors
-        return of_hidden * above[0], None if of_weight is None else of_weight * above[0], None
+        return of_hidden * above[0], None if of_weight is None else of_weight * above[0], None, None
 
 
-def _piece(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """(summed loss, its gradient by the logits) of some rows: softmax minus one-hot, zero where there is no target."""
+def _piece(logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    """(summed loss, its gradient by the logits) of some rows: softmax minus one-hot, zero where there is no target.
+
+    Smoothed, the one-hot is (1 - smoothing) · one-hot + smoothing / V.
+    """
     counts = (targets >= 0).unsqueeze(1)
     chosen = targets.clamp_min(0).unsqueeze(1)
     scores = logits.float()
     log_sum = scores.logsumexp(-1, keepdim=True)
-    loss = ((log_sum - scores.gather(1, chosen)) * counts).sum()
-    hit = torch.arange(logits.shape[1], device=logits.device) == chosen
-    gradient = ((scores - log_sum).exp() - hit.float()) * counts
+    wanted = scores.gather(1, chosen)
+    hit = (torch.arange(logits.shape[1], device=logits.device) == chosen).float()
+    if smoothing:
+        wanted = (1 - smoothing) * wanted + smoothing * scores.mean(-1, keepdim=True)
+        hit = (1 - smoothing) * hit + smoothing / logits.shape[1]
+    loss = ((log_sum - wanted) * counts).sum()
+    gradient = ((scores - log_sum).exp() - hit) * counts
     return loss, gradient.to(logits.dtype)
 
 

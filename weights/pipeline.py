@@ -11,7 +11,7 @@ from engine.checkpoint import save_checkpoint
 from engine.lookup import FILE as EXAMPLES
 from engine.template import TFM
 from weights.recipe import Stage
-from weights.stages import run_stage, take_weights
+from weights.stages import blend_weights, run_stage
 from weights.train.parallel import check_stage
 from weights.workshop import Workshop, initial_model, make_tokenizer
 
@@ -28,10 +28,10 @@ def run_stages(shop: Workshop, stages: Sequence[Stage]) -> bool:
 
 
 def export(shop: Workshop) -> Path:
-    """Write the weights of the last stage as a model directory in Hugging Face layout (bf16)."""
+    """Write the weights of the last stage, or the blend, as a model directory in Hugging Face layout (bf16)."""
     tokenizer = make_tokenizer(shop)
     model = initial_model(shop, tokenizer)
-    take_weights(shop, model, shop.recipe.stages[-1])
+    blend_weights(shop, model)
     target = shop.out / "model"
     save_checkpoint(
         target, model, tokenizer_path=shop.tokenizer_path, template=TFM,

@@ -94,6 +94,7 @@ class Recipe:
     version: str = ""  # of the model that it makes, for its card
     tokenizer: TokenizerRecipe = field(default_factory=TokenizerRecipe)
     generation: Mapping[str, Any] = field(default_factory=dict)  # becomes generation_config.json
+    blend: Mapping[str, float] = field(default_factory=dict)  # stage -> its part in the weights that are exported
 
     def stage(self, name: str) -> Stage:
         """A stage by name. Raises DataError when the recipe has none of that name."""
@@ -153,6 +154,10 @@ def recipe_from(table: dict[str, Any]) -> Recipe:
     )
     for name, source in recipe.sources.items():
         _check_source(name, source)
+    for name, part in recipe.blend.items():
+        recipe.stage(name)
+        if not 0 < part <= 1 or abs(sum(recipe.blend.values()) - 1) > 1e-6:
+            raise DataError(f"blend: the parts must be positive and add up to 1, not {dict(recipe.blend)}.")
     for stage in recipe.stages:
         _check_name(stage.name, recipe.stages)
         check_numbers(stage)

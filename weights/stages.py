@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from filelock import FileLock, Timeout
@@ -144,10 +144,26 @@ def _sample(model: DecoderLM, tokenizer: SentencePieceTokenizer, stage: Stage) -
 
 def take_weights(shop: Workshop, model: DecoderLM, stage: Stage) -> None:
     """The weights that a finished stage left. Only they are needed: optimizers start anew in each stage."""
+    _fill(model, _weights_of(shop, stage), shop.out / stage.name)
+
+
+def blend_weights(shop: Workshop, model: DecoderLM) -> None:
+    """What is exported: the last stage's weights, or an average of several stages' (Wortsman 2022).
+
+    A little of the weights before tuning gives back some of what tuning made them forget.
+    """
+    last = shop.recipe.stages[-1]
+    parts = [(_weights_of(shop, shop.recipe.stage(name)), part) for name, part in shop.recipe.blend.items()]
+    parts = parts or [(_weights_of(shop, last), 1.0)]
+    mixed = {name: sum(part * weights[name] for weights, part in parts) for name in parts[0][0]}
+    _fill(model, cast(dict[str, torch.Tensor], mixed), shop.out / last.name)
+
+
+def _weights_of(shop: Workshop, stage: Stage) -> dict[str, torch.Tensor]:
     state = load_state(shop.out / stage.name)
     if state is None or not state["done"]:
         raise DataError(f"The stage {stage.name!r} has left no weights under {shop.out}.", "Run it first.")
-    _fill(model, trained_weights(state), shop.out / stage.name)
+    return trained_weights(state)
 
 
 def _fill(model: DecoderLM, weights: Mapping[str, torch.Tensor], where: Path) -> None:

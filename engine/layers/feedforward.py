@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.config import ModelConfig
+from engine.config import Activation, ModelConfig
 from engine.layers.linear import Linear
 
 
@@ -21,3 +21,21 @@ class GatedMLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         gate, up = self.gate_up(x).chunk(2, dim=-1)
         return self.down(functional.silu(gate) * up)  # type: ignore[no-any-return]
+
+
+class MLP(nn.Module):
+    """down(activation(up(x))): the feed-forward part of Vaswani 2017 (relu), or with GELU. B T C -> B T C."""
+
+    def __init__(self, config: ModelConfig, activation: Activation) -> None:
+        super().__init__()
+        self.activation = functional.relu if activation == "relu" else functional.gelu
+        self.up = Linear(config.d_model, config.d_ff, bias=config.mlp_bias)
+        self.down = Linear(config.d_ff, config.d_model, bias=config.mlp_bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(self.activation(self.up(x)))  # type: ignore[no-any-return]
+
+
+def feed_forward(config: ModelConfig, activation: Activation) -> nn.Module:
+    """The feed-forward part of this kind."""
+    return GatedMLP(config) if activation == "swiglu" else MLP(config, activation)

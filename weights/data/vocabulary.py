@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import sentencepiece
@@ -13,7 +13,9 @@ from engine.template import TFM
 CONTROL_PIECES = (*(c for c in TFM.controls if c not in (TFM.bos, TFM.end_of_turn)), TFM.end_of_turn)
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int, path: Path, threads: int = 2) -> None:
+def train_tokenizer(
+    texts: Iterable[str], vocab_size: int, path: Path, threads: int = 2, controls: Sequence[str] = CONTROL_PIECES
+) -> None:
     """Write a tokenizer.model of `vocab_size` pieces learned from texts.
 
     Identity normalisation and no dummy prefix, so that decode(encode(x)) == x; digits alone, so that numbers are
@@ -35,7 +37,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, path: Path, threads: 
             allow_whitespace_only_pieces=True,
             split_digits=True,
             user_defined_symbols=["\n"],
-            control_symbols=list(CONTROL_PIECES),
+            control_symbols=list(controls),
             unk_id=0, bos_id=1, eos_id=2, pad_id=-1,
             max_sentence_length=1 << 16,
             num_threads=threads,

@@ -67,8 +67,9 @@ def _nats(model: DecoderLM, windows: Sequence[list[int]]) -> float:
     Shorter windows are filled up at the end, which no position before it can see.
     """
     width = max(map(len, windows)) - 1
-    read = torch.tensor([(ids[:-1] + [0] * width)[:width] for ids in windows])
-    wanted = torch.tensor([(ids[1:] + [NOT_COUNTED] * width)[:width] for ids in windows])
+    device = model.embedding.weight.device
+    read = torch.tensor([(ids[:-1] + [0] * width)[:width] for ids in windows], device=device)
+    wanted = torch.tensor([(ids[1:] + [NOT_COUNTED] * width)[:width] for ids in windows], device=device)
     logits = model(read).float()
     loss = functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=NOT_COUNTED, reduction="none")
     return float(loss.sum(dtype=torch.float64))

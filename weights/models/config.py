@@ -1,0 +1,107 @@
+"""The shapes of the translating models: frozen dataclasses that validate themselves. Torch-free."""
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+from engine.config import Activation, ModelConfig, NormPlace
+from engine.errors import CheckpointError
+
+PositionKind = Literal["sinusoidal", "rope", "learned", "relative"]
+AttentionKind = Literal["none", "additive", "dot"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Seq2SeqConfig:
+    """An encoder-decoder transformer. Raises CheckpointError that names the field when the shape is impossible."""
+
+    vocab_size: int
+    d_model: int
+    n_encoder_layers: int
+    n_decoder_layers: int
+    n_heads: int
+    n_kv_heads: int
+    head_dim: int
+    d_ff: int
+    max_positions: int = 256  # of the source, and of the target
+    positions: PositionKind = "rope"  # the decoder's begin at 0, whatever the source's length
+    norm: NormPlace = "before"
+    activation: Activation = "swiglu"
+    norm_eps: float = 1e-5
+    rope_theta: float = 10000.0
+    n_buckets: int = 32  # relative
+    max_distance: int = 128  # relative
+    tie_embeddings: bool = True  # head and embedding; source and target always share one
+    bos_id: int = 1
+    eos_id: int = 2
+    pad_id: int = 3
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        for side in (self.n_encoder_layers, self.n_decoder_layers):
+            self.layers(side)
+        for name, least in (("n_buckets", 4), ("max_distance", 2)):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < least:
+                raise CheckpointError(f"config: {name} must be at least {least}, not {getattr(self, name)!r}.")
+        if self.max_distance <= self.n_buckets // 2:
+            raise CheckpointError("config: max_distance must be more than half of n_buckets.")
+
+    def layers(self, n_layers: int) -> ModelConfig:
+        """What one side's layers and its cache are made from."""
+        return ModelConfig(
+            vocab_size=self.vocab_size, d_model=self.d_model, n_layers=n_layers, n_heads=self.n_heads,
+            n_kv_heads=self.n_kv_heads, head_dim=self.head_dim, d_ff=self.d_ff, max_positions=self.max_positions,
+            norm_eps=self.norm_eps, rope_theta=self.rope_theta, tie_embeddings=self.tie_embeddings,
+            bos_id=self.bos_id, eos_ids=(self.eos_id, self.pad_id),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LSTMConfig:
+    """An encoder-decoder of LSTMs. Raises CheckpointError that names the field when the shape is impossible."""
+
+    vocab_size: int
+    d_model: int  # of the embedding and of the hidden state
+    n_layers: int  # of each side
+    attention: AttentionKind = "dot"
+    max_positions: int = 256
+    tie_embeddings: bool = True
+    bos_id: int = 1
+    eos_id: int = 2
+    pad_id: int = 3
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        for name in ("vocab_size", "d_model", "n_layers", "max_positions"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise CheckpointError(f"config: {name} must be a whole number of at least 1, not {value!r}.")
+        if self.d_model % 2:
+            raise CheckpointError(f"config: d_model must be even, half for each direction, not {self.d_model}.")
+
+
+TranslatorConfig = Seq2SeqConfig | LSTMConfig
+ARCHITECTURES: dict[str, type[Seq2SeqConfig] | type[LSTMConfig]] = {
+    "TfmSeq2Seq": Seq2SeqConfig, "TfmLSTM": LSTMConfig,
+}  # fmt: skip
+
+
+def check_choices(config: Any) -> None:
+    """Raise CheckpointError for a field with few values that has another, and for control ids that are no ids."""
+    for f in fields(config):
+        value = getattr(config, f.name)
+        if get_origin(f.type) is Literal and value not in get_args(f.type):
+            raise CheckpointError(f"config: {f.name} must be one of {', '.join(get_args(f.type))}, not {value!r}.")
+        if f.name.endswith("_id") and not (isinstance(value, int) and 0 <= value < config.vocab_size):
+            raise CheckpointError(f"config: {f.name} {value!r} is no token of a vocabulary of {config.vocab_size}.")
+
+
+def config_from(kind: type[T], raw: dict[str, Any]) -> T:
+    """A config from the keys of a config.json. Raises CheckpointError that names an unknown or missing key."""
+    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    if strange := sorted(set(raw) - known):
+        raise CheckpointError(f"config.json: the key {strange[0]!r} is not known.")
+    try:
+        return kind(**raw)
+    except TypeError as e:
+        raise CheckpointError(f"config.json: {str(e).split('() ')[-1]}.") from e
