@@ -16,15 +16,19 @@ from typing import Any
 import pytest
 import torch
 from filelock import FileLock
+from safetensors.torch import load_file
 
 from engine.api import load_engine
 from engine.checkpoint import load_config, save_checkpoint
 from engine.decoder import DecoderLM
+from engine.errors import DataError
 from engine.params import SamplingParams
 from engine.template import TFM, Message
 from engine.tokenizer import SentencePieceTokenizer
+from weights.pipeline import export
 from weights.recipe import model_config, read_recipe
 from weights.train.state import load_state, restore, trained_weights
+from weights.workshop import Workshop
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "weights" / "recipes" / "tiny.toml"
@@ -111,6 +115,23 @@ def test_one_command_makes_a_model_directory_and_all_that_belongs_to_a_run(out: 
         "config.json", "generation_config.json", "model.safetensors", "tokenizer.model", "tokenizer_config.json",
     }  # fmt: skip
     assert not list(out.rglob("*.tmp"))
+
+
+def test_a_blend_is_the_average_of_the_stages_it_names(out: Path, corpus: Path, tmp_path: Path) -> None:
+    for part in ("tokenizer", "pretrain", "sft"):
+        shutil.copytree(out / part, tmp_path / part)
+    recipe = read_recipe(TINY, (*SHORT, "blend.pretrain=0.25", "blend.sft=0.75"))
+    blended = load_file(export(Workshop(recipe, corpus, tmp_path)) / "model.safetensors")
+    parts = [load_state(out / stage)["model"]["norm.weight"] for stage in ("pretrain", "sft")]  # type: ignore[index]
+    expected = (0.25 * parts[0] + 0.75 * parts[1]).to(torch.bfloat16)
+    assert torch.equal(blended["model.norm.weight"], expected)
+    assert not torch.equal(parts[0], parts[1])
+
+
+@pytest.mark.parametrize("blend", ["blend.sft=0.5", "blend.nowhere=1.0"])
+def test_a_blend_that_does_not_add_up_or_names_no_stage_is_refused(blend: str) -> None:
+    with pytest.raises(DataError, match=r"add up|no stage"):
+        read_recipe(TINY, (blend,))
 
 
 def test_the_model_directory_loads_and_chats(out: Path) -> None:

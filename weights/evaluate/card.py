@@ -63,6 +63,7 @@ def _about(engine: Engine) -> list[str]:
 def _training(recipe: Recipe, history: Mapping[str, Any]) -> list[str]:
     if not history:
         return []
+    blend = " + ".join(f"{part} x {name}" for name, part in recipe.blend.items())
     return [
         "## Training", "",
         "| stage | steps | tokens passed | hours | last loss (nats/token) |", "|---|---:|---:|---:|---:|",
@@ -72,6 +73,7 @@ def _training(recipe: Recipe, history: Mapping[str, Any]) -> list[str]:
         ), "",
         f"Recipe: weights/recipes/{history['recipe']}.toml (seed {history['seed']}). "
         f"Sources: {', '.join(history['sources'])}.",
+        *([f"Exported: {blend}."] if blend else []),
     ]  # fmt: skip
 
 
