@@ -9,6 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from weights.evaluate.options import app as eval_app
+from weights.options import (
+    APP,
+    BoardOption,
+    CompileOption,
+    CorpusOption,
+    DeviceOption,
+    StopAfterOption,
+    StrictOption,
+    ThreadsOption,
+    begin_run,
+)
 from weights.translation_commands import translator
 from weights.tune_commands import dpo, full, lora
 
@@ -19,32 +30,21 @@ app = typer.Typer(
     name="tfm train",
     help="Build a model from a recipe and a directory of training text.",
     no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
+    **APP,
 )
 
 bench_app = typer.Typer(
     name="tfm bench",
     help="Measure speed on this machine, beside others in the same run.",
     no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
+    **APP,
 )
 
 RecipeArgument = Annotated[Path, typer.Argument(help="A recipe: a TOML file such as weights/recipes/default.toml.")]
-CorpusOption = Annotated[Path, typer.Option("--corpus", help="The directory that the recipe's file names start from.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Where shards, states, metrics and the model go.")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value, as in stage.sft.lr=0.001.")
 ]
-ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="Threads for the arithmetic.")]
-CompileOption = Annotated[
-    bool | None, typer.Option("--compile/--no-compile", help="Use torch.compile; by default where gcc is found.")
-]
-StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first bad line instead of leaving it out.")]
-StopAfterOption = Annotated[int | None, typer.Option("--stop-after", min=1, help="Save and leave after this step.")]
 OnlyOption = Annotated[str | None, typer.Option("--only", metavar="STAGE", help="Only this stage.")]
 WeightsOption = Annotated[
     Path | None, typer.Option("--weights", metavar="DIR", help="Begin with the weights of this model directory.")
@@ -53,28 +53,19 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Tell what it will
 ProveOption = Annotated[
     bool, typer.Option("--prove-resume", help="Run a few steps whole, and cut and resumed; compare every number.")
 ]
-DeviceOption = Annotated[str, typer.Option("--device", help="Where it runs: cpu, cuda.")]
 ShardOption = Annotated[bool, typer.Option("--shard", help="Under torchrun: shard the parameters (FSDP2).")]
-BoardOption = Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard events too.")]
 
 
 def open_workshop(
     recipe: Path, corpus: Path, out: Path, changes: list[str] | None, threads: int | None, **more: Any
 ) -> "Workshop":
     """Read the recipe, then load torch: a mistake in the recipe is told at once. more: other fields of Workshop."""
-    from engine.errors import DataError
     from weights.recipe import read_recipe
 
     parsed = read_recipe(recipe, tuple(changes or ()))
-    import torch
-
+    begin_run(out, threads)
     from weights.workshop import Workshop
 
-    torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise DataError(f"--out {out} cannot be a directory: {e.strerror}.") from e
     return Workshop(parsed, corpus, out, **more)
 
 

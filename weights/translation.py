@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,6 @@ from engine.errors import DataError
 from engine.tokenizer import SentencePieceTokenizer
 from weights.data.pairs import BOS, EOS, PAD, EncodedPairs, Pair, PairRows, controls, encode_pairs, read_pairs, required
 from weights.data.readers import Report
-from weights.data.vocabulary import train_tokenizer
 from weights.evaluate.translation import evaluate_translator, held_out_bits, sample
 from weights.models.checkpoint import TranslatorModel, build_model, save_translator
 from weights.models.translate import Translator
@@ -26,7 +25,7 @@ from weights.train.parallel import World
 from weights.train.plot import plot_losses
 from weights.train.state import load_state, trained_weights
 from weights.translation_recipe import TranslatorRecipe
-from weights.workshop import say
+from weights.workshop import say, tokenizer_at
 
 MEASURED_PAIRS = 300  # of each language, while training
 
@@ -71,27 +70,22 @@ class TranslatorShop:
 
 def make_tokenizer(shop: TranslatorShop) -> SentencePieceTokenizer:
     """The recipe's tokenizer: trained on both sides of all languages alike, unless it is there already."""
-    wanted = shop.recipe.tokenizer.vocab_size
-    if not shop.tokenizer_path.is_file() and shop.world.is_first:
-        say(f"training a tokenizer of {wanted} pieces")
-        share = shop.recipe.tokenizer.sample_mb * 1e6 / len(shop.languages)
-        texts: list[str] = []
-        for language in shop.languages:
-            left = share
-            for pair in shop.pairs(language, "train"):
-                texts += pair
-                left -= sum(len(text.encode()) for text in pair)
-                if left < 0:
-                    break
-        train_tokenizer(texts, wanted, shop.tokenizer_path, controls=controls(shop.languages))
-    shop.world.wait()
-    tokenizer = SentencePieceTokenizer(shop.tokenizer_path)
-    if tokenizer.vocab_size != wanted:
-        raise DataError(
-            f"{shop.tokenizer_path} has {tokenizer.vocab_size} pieces and the recipe wants {wanted}.",
-            "Choose another --out, or remove it.",
-        )
-    return tokenizer
+    recipe = shop.recipe.tokenizer
+    return tokenizer_at(
+        shop.tokenizer_path, recipe.vocab_size, _tokenizer_texts(shop), shop.world, controls(shop.languages)
+    )
+
+
+def _tokenizer_texts(shop: TranslatorShop) -> Iterator[str]:
+    """Both sides of pairs, the same number of bytes of each language, as far as it has them."""
+    share = shop.recipe.tokenizer.sample_mb * 1e6 / len(shop.languages)
+    for language in shop.languages:
+        left = share
+        for pair in shop.pairs(language, "train"):
+            yield from pair
+            left -= sum(len(text.encode()) for text in pair)
+            if left < 0:
+                break
 
 
 def control_ids(tokenizer: SentencePieceTokenizer) -> tuple[int, int, int]:

@@ -31,7 +31,7 @@ from weights.train.loop import Rows, Run, train
 from weights.train.lora import attach, save_attached
 from weights.train.plot import plot_losses
 from weights.train.state import load_state, states
-from weights.workshop import say
+from weights.workshop import contents, say, tell_bad_lines
 
 SOURCE = "data"  # the one source of a tuning
 LONGEST_ROW = 1024  # unless a longer one is asked for
@@ -134,7 +134,7 @@ def _records_of(tuning: Tuning) -> _Course:
 def _pairs(tuning: Tuning) -> _Course:
     report = Report(strict=not tuning.skip_bad_lines)
     pairs = list(read_pairs(tuning.data, report))
-    _tell_bad_lines(tuning, report)
+    tell_bad_lines(report)
     engine = load_engine(base_directory(tuning.base), dtype="float32", template=tuning.template)
     template = _template(tuning, engine)
     assert isinstance(engine.tokenizer, SentencePieceTokenizer)
@@ -221,14 +221,7 @@ def _records(tuning: Tuning) -> Iterator[Record]:
     """The records of the file; its first bad line is an error, unless such lines are to be left out."""
     report = Report(strict=not tuning.skip_bad_lines)
     yield from read_file(tuning.data, tuning.format, random.Random(tuning.seed), report)
-    _tell_bad_lines(tuning, report)
-
-
-def _tell_bad_lines(tuning: Tuning, report: Report) -> None:
-    for _, line, why in report.bad[:5]:
-        say(f"{tuning.data.name}, line {line}: {why} (left out)")
-    if report.bad:
-        say(f"{len(report.bad)} bad lines were left out")
+    tell_bad_lines(report)
 
 
 def _shard(tuning: Tuning, engine: Engine, records: list[Record]) -> Shard:
@@ -257,10 +250,7 @@ def _fingerprint(tuning: Tuning, course: _Course) -> str:
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for part in course.material:
         digest.update(part)
-    base = base_directory(tuning.base)
-    for path in (base / "config.json", *sorted(base.glob("*.safetensors"))):
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+    digest.update(contents(base_directory(tuning.base)).encode())
     return digest.hexdigest()
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from weights.options import StopAfterOption, ThreadsOption
+
 if TYPE_CHECKING:
     from engine.adapter import AdapterConfig
 
@@ -26,9 +28,7 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Order of the rows, and 
 DropoutOption = Annotated[float, typer.Option("--dropout", min=0, max=0.99, help="Share that is dropped in training.")]
 TemplateOption = Annotated[str | None, typer.Option("--template", help="A chat template, if not the model's own.")]
 SkipOption = Annotated[bool, typer.Option("--skip-bad-lines", help="Leave bad lines out instead of stopping.")]
-ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="Threads for the arithmetic.")]
 CompileOption = Annotated[bool, typer.Option("--compile", help="Use torch.compile: worth it for long runs.")]
-StopAfterOption = Annotated[int | None, typer.Option("--stop-after", min=1, help="Save and leave after this step.")]
 RankOption = Annotated[int, typer.Option("--rank", min=1, help="The rank of the low-rank parts.")]
 AlphaOption = Annotated[float, typer.Option("--alpha", help="They are scaled with alpha / rank.")]
 TargetOption = Annotated[

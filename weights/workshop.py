@@ -3,7 +3,7 @@
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from weights.data.examples import make_examples
 from weights.data.grounding import Grounding
 from weights.data.readers import Report
 from weights.data.shards import Shard, build_shard, records, render, shard_key
-from weights.data.vocabulary import train_tokenizer
+from weights.data.vocabulary import CONTROL_PIECES, train_tokenizer
 from weights.recipe import Recipe, Stage, model_config
 from weights.train.parallel import World
 
@@ -50,15 +50,24 @@ class Workshop:
 
 def make_tokenizer(shop: Workshop) -> SentencePieceTokenizer:
     """The recipe's tokenizer: trained on an even sample of all sources, unless it is there already."""
-    wanted = shop.recipe.tokenizer.vocab_size
-    if not shop.tokenizer_path.is_file() and shop.world.is_first:
+    return tokenizer_at(shop.tokenizer_path, shop.recipe.tokenizer.vocab_size, _tokenizer_texts(shop), shop.world)
+
+
+def tokenizer_at(
+    path: Path, wanted: int, texts: Iterable[str], world: World, controls: Sequence[str] = CONTROL_PIECES
+) -> SentencePieceTokenizer:
+    """The tokenizer of `wanted` pieces at a path; the first process learns it from texts when it is not there.
+
+    Raises DataError when one of another size is there.
+    """
+    if not path.is_file() and world.is_first:
         say(f"training a tokenizer of {wanted} pieces")
-        train_tokenizer(_tokenizer_texts(shop), wanted, shop.tokenizer_path)
-    shop.world.wait()
-    tokenizer = SentencePieceTokenizer(shop.tokenizer_path)
+        train_tokenizer(texts, wanted, path, controls=controls)
+    world.wait()
+    tokenizer = SentencePieceTokenizer(path)
     if tokenizer.vocab_size != wanted:
         raise DataError(
-            f"{shop.tokenizer_path} has {tokenizer.vocab_size} pieces and the recipe wants {wanted}.",
+            f"{path} has {tokenizer.vocab_size} pieces and the recipe wants {wanted}.",
             "Choose another --out, or remove it.",
         )
     return tokenizer
@@ -106,11 +115,16 @@ def make_shards(shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer)
         )
     if shop.world.is_first:
         shop.world.wait()
+    tell_bad_lines(report)
+    return shards
+
+
+def tell_bad_lines(report: Report) -> None:
+    """The first of the lines that were left out, and how many there are."""
     for file, line, why in report.bad[:5]:
         say(f"{file}, line {line}: {why} (left out)")
     if report.bad:
         say(f"{len(report.bad)} bad lines were left out")
-    return shards
 
 
 def initial_model(shop: Workshop, tokenizer: SentencePieceTokenizer) -> DecoderLM:
@@ -127,17 +141,17 @@ def fingerprint(shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer)
     """A hash of all that decides the numbers of a stage: model, stages up to this one, data, tokenizer, seed."""
     recipe = shop.recipe
     upto = recipe.stages[: recipe.stages.index(stage) + 1]
-    given = [] if shop.weights is None else [_contents(shop.weights)]
+    given = [] if shop.weights is None else [contents(shop.weights)]
     keys = [
-        shard_key(n, recipe.sources[n], shop.corpus, tokenizer, recipe.seed, grounding_of(shop, s))
-        for s in upto
+        shard_key(n, recipe.sources[n], shop.corpus, tokenizer, recipe.seed, grounding)
+        for s, grounding in ((s, grounding_of(shop, s)) for s in upto)
         for n in s.shares
     ]
     facts = json.dumps([asdict(recipe.model), [asdict(s) for s in upto], keys, recipe.seed, *given], sort_keys=True)
     return hashlib.sha256(facts.encode()).hexdigest()
 
 
-def _contents(directory: Path) -> str:
+def contents(directory: Path) -> str:
     """A hash of a model directory's config and weights."""
     digest = hashlib.sha256()
     for path in (directory / "config.json", *sorted(directory.glob("*.safetensors"))):

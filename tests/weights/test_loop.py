@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from engine.errors import DataError
+from weights.prove import same
 from weights.train import loop
 from weights.train.loop import Run, train
 from weights.train.state import load_state, states, trained_weights
@@ -31,17 +32,6 @@ def run_to_the_end(tiny_run: Make, home: Path, cuts: tuple[int, ...] = (), **cha
         torch.rand(3)  # another process would not have this one's random state
     assert len(losses(home)) == made.mixture.n_steps
     return made
-
-
-def same(one: Any, other: Any) -> bool:
-    """Equality of nested states, bit by bit."""
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
-    if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(map(same, one, other))
-    return bool(one == other)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])

@@ -5,16 +5,19 @@ from typing import Annotated
 
 import typer
 
+from weights.options import APP, CorpusOption, ThreadsOption
+
 RECIPE = Path(__file__).parents[1] / "recipes" / "default.toml"
 
 app = typer.Typer(
-    name="tfm eval", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
-)  # fmt: skip
+    name="tfm eval",
+    **APP,
+)
 
 
 @app.command()
 def measure(
-    corpus: Annotated[Path, typer.Option("--corpus", help="The directory that the recipe's file names start from.")],
+    corpus: CorpusOption,
     model: Annotated[
         Path, typer.Option("-m", "--model", help="A model directory, or the name of a model that ships.")
     ] = Path("default"),
@@ -27,7 +30,7 @@ def measure(
         Path | None,
         typer.Option("--samples", metavar="FILE", help="Write the everyday prompts and answers there."),
     ] = None,
-    threads: Annotated[int | None, typer.Option("--threads", min=1, help="Threads for the arithmetic.")] = None,
+    threads: ThreadsOption = None,
 ) -> None:
     """Measure a model: held-out text, fixed prompts, shell tasks, and what validation and training files share."""
     from weights.recipe import read_recipe
