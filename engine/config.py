@@ -3,14 +3,15 @@
 Names are the project's; Hugging Face's names live in families.py alone.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args, get_origin
 
 from engine.errors import CheckpointError
 
 RopeKind = Literal["linear", "dynamic", "yarn", "llama3"]
+NormKind = Literal["rms", "layer"]
 NormPlace = Literal["before", "after"]  # of a residual branch
-Activation = Literal["swiglu", "relu", "gelu"]  # of the feed-forward part
+Activation = Literal["swiglu", "relu", "gelu", "gelu_tanh"]  # of the feed-forward part; swiglu is gated
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,9 @@ class ModelConfig:
     tie_embeddings: bool = True
     attention_bias: bool = False  # on the query, key, value and output projections
     mlp_bias: bool = False
+    norm: NormKind = "rms"
+    norm_place: NormPlace = "before"
+    activation: Activation = "swiglu"
     bos_id: int | None = 1
     eos_ids: tuple[int, ...] = (2,)
 
@@ -81,6 +85,7 @@ class ModelConfig:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not value > 0:
                 raise CheckpointError(f"config: {name} must be a positive number, not {value!r}.")
+        check_choices(self)
         for name in ("tie_embeddings", "attention_bias", "mlp_bias"):
             if not isinstance(getattr(self, name), bool):
                 raise CheckpointError(f"config: {name} must be true or false, not {getattr(self, name)!r}.")
@@ -100,10 +105,21 @@ class ModelConfig:
         """Trainable numbers; a tied head is counted once."""
         attention = (sum(self.qkv_rows) + self.n_heads * self.head_dim) * self.d_model
         attention += (sum(self.qkv_rows) + self.d_model) * self.attention_bias
-        mlp = 3 * self.d_model * self.d_ff + (2 * self.d_ff + self.d_model) * self.mlp_bias
+        widened = 2 if self.activation == "swiglu" else 1  # matrices that go up to d_ff
+        mlp = (widened + 1) * self.d_model * self.d_ff + (widened * self.d_ff + self.d_model) * self.mlp_bias
+        norms = 2 * self.n_layers + (self.norm_place == "before")
+        per_norm = self.d_model * (2 if self.norm == "layer" else 1)
         embeddings = self.vocab_size * self.d_model * (1 if self.tie_embeddings else 2)
-        return self.n_layers * (attention + mlp + 2 * self.d_model) + self.d_model + embeddings
+        return self.n_layers * (attention + mlp) + norms * per_norm + embeddings
 
     def kv_bytes_per_token(self, bytes_per_number: int) -> int:
         """Bytes that one position takes in the KV cache."""
         return 2 * self.n_layers * self.n_kv_heads * self.head_dim * bytes_per_number
+
+
+def check_choices(config: Any) -> None:
+    """Raise CheckpointError for a field of a config dataclass with few values that has another."""
+    for f in fields(config):
+        value = getattr(config, f.name)
+        if get_origin(f.type) is Literal and value not in get_args(f.type):
+            raise CheckpointError(f"config: {f.name} must be one of {', '.join(get_args(f.type))}, not {value!r}.")

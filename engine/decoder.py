@@ -9,7 +9,7 @@ from engine.config import ModelConfig
 from engine.layers.attention import Step, causal_mask, document_mask
 from engine.layers.block import Block
 from engine.layers.linear import Embedding, Linear
-from engine.layers.norms import RMSNorm
+from engine.layers.norms import make_norm
 from engine.layers.positions import RotaryTable
 
 
@@ -21,7 +21,7 @@ class DecoderLM(nn.Module):
         self.config = config
         self.embedding = Embedding(config.vocab_size, config.d_model)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
-        self.norm = RMSNorm(config.d_model, config.norm_eps)
+        self.norm: nn.Module = make_norm(config) if config.norm_place == "before" else nn.Identity()
         self.head = None if config.tie_embeddings else Linear(config.d_model, config.vocab_size)
         self._rotary = RotaryTable(config)
 

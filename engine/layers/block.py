@@ -5,58 +5,61 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.config import Activation, ModelConfig, NormPlace
+from engine.config import ModelConfig
 from engine.layers.attention import Attention, CrossAttention, Memory, Step
 from engine.layers.feedforward import feed_forward
-from engine.layers.norms import RMSNorm
+from engine.layers.norms import make_norm
 
 if TYPE_CHECKING:
     from engine.cache import LayerCache
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x)). B T C -> B T C."""
+    """Attention, then feed-forward, each on a residual branch. B T C -> B T C.
 
-    def __init__(self, config: ModelConfig, activation: Activation = "swiglu") -> None:
+    A branch f with norm before is x + f(norm(x)); with norm after it is norm(x + f(x)).
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.attention_norm = RMSNorm(config.d_model, config.norm_eps)
+        self.norm_after = config.norm_place == "after"
+        self.attention_norm = make_norm(config)
         self.attention = Attention(config)
-        self.mlp_norm = RMSNorm(config.d_model, config.norm_eps)
-        self.mlp = feed_forward(config, activation)
+        self.mlp_norm = make_norm(config)
+        self.mlp = feed_forward(config)
 
     def forward(self, x: Tensor, step: Step, cache: "LayerCache | None" = None) -> Tensor:
-        x = x + _dropped(self.attention(self.attention_norm(x), step, cache), step.dropout)
+        return self._fed_forward(self._attended(x, step, cache), step)
+
+    def _attended(self, x: Tensor, step: Step, cache: "LayerCache | None") -> Tensor:
+        if self.norm_after:
+            return self.attention_norm(x + _dropped(self.attention(x, step, cache), step.dropout))  # type: ignore[no-any-return]
+        return x + _dropped(self.attention(self.attention_norm(x), step, cache), step.dropout)
+
+    def _fed_forward(self, x: Tensor, step: Step) -> Tensor:
+        if self.norm_after:
+            return self.mlp_norm(x + _dropped(self.mlp(x), step.dropout))  # type: ignore[no-any-return]
         return x + _dropped(self.mlp(self.mlp_norm(x)), step.dropout)
-
-
-class PostNormBlock(Block):
-    """norm(x + attention(x)), then norm(x + mlp(x)). B T C -> B T C."""
-
-    def forward(self, x: Tensor, step: Step, cache: "LayerCache | None" = None) -> Tensor:
-        x = self.attention_norm(x + _dropped(self.attention(x, step, cache), step.dropout))
-        return self.mlp_norm(x + _dropped(self.mlp(x), step.dropout))  # type: ignore[no-any-return]
 
 
 class CrossBlock(Block):
     """A block of a decoder that looks at an encoded source between its two parts. B T C -> B T C."""
 
-    def __init__(self, config: ModelConfig, activation: Activation = "swiglu", norm: NormPlace = "before") -> None:
-        super().__init__(config, activation)
-        self.cross_norm = RMSNorm(config.d_model, config.norm_eps)
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.cross_norm = make_norm(config)
         self.cross = CrossAttention(config)
-        self.norm_after = norm == "after"
 
     def forward(  # type: ignore[override]
         self, x: Tensor, step: Step, memory: Memory, cache: "LayerCache | None" = None
     ) -> Tensor:
         """memory: what `self.cross.memory` made of the encoded source."""
+        return self._fed_forward(self._crossed(self._attended(x, step, cache), step, memory), step)
+
+    def _crossed(self, x: Tensor, step: Step, memory: Memory) -> Tensor:
         if self.norm_after:
-            x = self.attention_norm(x + _dropped(self.attention(x, step, cache), step.dropout))
-            x = self.cross_norm(x + _dropped(self.cross(x, memory, step), step.dropout))
-            return self.mlp_norm(x + _dropped(self.mlp(x), step.dropout))  # type: ignore[no-any-return]
-        x = x + _dropped(self.attention(self.attention_norm(x), step, cache), step.dropout)
-        x = x + _dropped(self.cross(self.cross_norm(x), memory, step), step.dropout)
-        return x + _dropped(self.mlp(self.mlp_norm(x)), step.dropout)
+            return self.cross_norm(x + _dropped(self.cross(x, memory, step), step.dropout))  # type: ignore[no-any-return]
+        return x + _dropped(self.cross(self.cross_norm(x), memory, step), step.dropout)
 
 
 def _dropped(x: Tensor, share: float) -> Tensor:

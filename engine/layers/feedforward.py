@@ -1,10 +1,19 @@
 """The feed-forward part of a block."""
 
+from collections.abc import Callable
+from functools import partial
+
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.config import Activation, ModelConfig
+from engine.config import ModelConfig
 from engine.layers.linear import Linear
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": functional.relu,
+    "gelu": functional.gelu,
+    "gelu_tanh": partial(functional.gelu, approximate="tanh"),
+}
 
 
 class GatedMLP(nn.Module):
@@ -26,9 +35,9 @@ class GatedMLP(nn.Module):
 class MLP(nn.Module):
     """down(activation(up(x))): the feed-forward part of Vaswani 2017 (relu), or with GELU. B T C -> B T C."""
 
-    def __init__(self, config: ModelConfig, activation: Activation) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.activation = functional.relu if activation == "relu" else functional.gelu
+        self.activation = ACTIVATIONS[config.activation]
         self.up = Linear(config.d_model, config.d_ff, bias=config.mlp_bias)
         self.down = Linear(config.d_ff, config.d_model, bias=config.mlp_bias)
 
@@ -36,6 +45,6 @@ class MLP(nn.Module):
         return self.down(self.activation(self.up(x)))  # type: ignore[no-any-return]
 
 
-def feed_forward(config: ModelConfig, activation: Activation) -> nn.Module:
-    """The feed-forward part of this kind."""
-    return GatedMLP(config) if activation == "swiglu" else MLP(config, activation)
+def feed_forward(config: ModelConfig) -> nn.Module:
+    """The feed-forward part of the config's kind."""
+    return GatedMLP(config) if config.activation == "swiglu" else MLP(config)

@@ -1,9 +1,9 @@
 """The shapes of the translating models: frozen dataclasses that validate themselves. Torch-free."""
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar
 
-from engine.config import Activation, ModelConfig, NormPlace
+from engine.config import Activation, ModelConfig, NormKind, NormPlace, check_choices
 from engine.errors import CheckpointError
 
 PositionKind = Literal["sinusoidal", "rope", "learned", "relative"]
@@ -25,7 +25,8 @@ class Seq2SeqConfig:
     d_ff: int
     max_positions: int = 256  # of the source, and of the target
     positions: PositionKind = "rope"  # the decoder's begin at 0, whatever the source's length
-    norm: NormPlace = "before"
+    norm: NormKind = "rms"
+    norm_place: NormPlace = "before"
     activation: Activation = "swiglu"
     norm_eps: float = 1e-5
     rope_theta: float = 10000.0
@@ -38,6 +39,7 @@ class Seq2SeqConfig:
 
     def __post_init__(self) -> None:
         check_choices(self)
+        check_controls(self)
         for side in (self.n_encoder_layers, self.n_decoder_layers):
             self.layers(side)
         for name, least in (("n_buckets", 4), ("max_distance", 2)):
@@ -51,7 +53,8 @@ class Seq2SeqConfig:
         return ModelConfig(
             vocab_size=self.vocab_size, d_model=self.d_model, n_layers=n_layers, n_heads=self.n_heads,
             n_kv_heads=self.n_kv_heads, head_dim=self.head_dim, d_ff=self.d_ff, max_positions=self.max_positions,
-            norm_eps=self.norm_eps, rope_theta=self.rope_theta, tie_embeddings=self.tie_embeddings,
+            norm=self.norm, norm_place=self.norm_place, activation=self.activation, norm_eps=self.norm_eps,
+            rope_theta=self.rope_theta, tie_embeddings=self.tie_embeddings,
             bos_id=self.bos_id, eos_ids=(self.eos_id, self.pad_id),
         )  # fmt: skip
 
@@ -72,6 +75,7 @@ class LSTMConfig:
 
     def __post_init__(self) -> None:
         check_choices(self)
+        check_controls(self)
         for name in ("vocab_size", "d_model", "n_layers", "max_positions"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -86,12 +90,10 @@ ARCHITECTURES: dict[str, type[Seq2SeqConfig] | type[LSTMConfig]] = {
 }  # fmt: skip
 
 
-def check_choices(config: Any) -> None:
-    """Raise CheckpointError for a field with few values that has another, and for control ids that are no ids."""
+def check_controls(config: Any) -> None:
+    """Raise CheckpointError for control ids that are no ids."""
     for f in fields(config):
         value = getattr(config, f.name)
-        if get_origin(f.type) is Literal and value not in get_args(f.type):
-            raise CheckpointError(f"config: {f.name} must be one of {', '.join(get_args(f.type))}, not {value!r}.")
         if f.name.endswith("_id") and not (isinstance(value, int) and 0 <= value < config.vocab_size):
             raise CheckpointError(f"config: {f.name} {value!r} is no token of a vocabulary of {config.vocab_size}.")
 

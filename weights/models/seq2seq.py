@@ -4,8 +4,6 @@ The encoder reads the whole source at once. The decoder reads what is written of
 encoded source in every block. Padding stands on the right; nothing real ever sees it.
 """
 
-from collections.abc import Callable
-from functools import partial
 from typing import cast
 
 import torch
@@ -15,9 +13,9 @@ from torch.nn import functional
 from engine.cache import KVCache
 from engine.layers.absolute import sinusoids
 from engine.layers.attention import Memory, Step, causal_mask, padding_mask
-from engine.layers.block import Block, CrossBlock, PostNormBlock
+from engine.layers.block import Block, CrossBlock
 from engine.layers.linear import Embedding, Linear
-from engine.layers.norms import RMSNorm
+from engine.layers.norms import make_norm
 from engine.layers.positions import RotaryTable
 from engine.layers.relative import RelativeBias
 from weights.models.config import Seq2SeqConfig
@@ -32,13 +30,9 @@ class Stack(nn.Module):
     def __init__(self, config: Seq2SeqConfig, n_layers: int, *, is_decoder: bool) -> None:
         super().__init__()
         layers = config.layers(n_layers)
-        before = config.norm == "before"
-        make: Callable[[], Block] = partial(Block if before else PostNormBlock, layers, config.activation)
-        if is_decoder:
-            make = partial(CrossBlock, layers, config.activation, config.norm)
         self.is_decoder = is_decoder
-        self.blocks = nn.ModuleList(make() for _ in range(n_layers))
-        self.norm: nn.Module = RMSNorm(config.d_model, config.norm_eps) if before else nn.Identity()
+        self.blocks = nn.ModuleList((CrossBlock if is_decoder else Block)(layers) for _ in range(n_layers))
+        self.norm: nn.Module = make_norm(layers) if config.norm_place == "before" else nn.Identity()
         self.learned = Embedding(config.max_positions, config.d_model) if config.positions == "learned" else None
         self.relative = (
             RelativeBias(config.n_heads, config.n_buckets, config.max_distance, both_ways=not is_decoder)
@@ -186,7 +180,7 @@ class Seq2Seq(nn.Module):
             if "relative" in name:
                 parameter.zero_()
             elif parameter.dim() == 1:
-                parameter.fill_(1.0)
+                parameter.fill_(0.0 if name.endswith("bias") else 1.0)
             else:
                 std = parameter.shape[1] ** -0.5
                 if name.endswith(("out.weight", "down.weight")):

@@ -114,7 +114,7 @@ def test_attention_to_a_source_is_its_definition() -> None:
 
 @pytest.mark.parametrize("norm", ["before", "after"])
 def test_a_block_has_its_norms_where_the_config_says(norm: str) -> None:
-    model = nudged(toy_model(norm=norm, positions="learned", activation="relu"))
+    model = nudged(toy_model(norm_place=norm, positions="learned", activation="relu"))
     block: Any = model.encoder.blocks[0]
     x = torch.randn(1, 4, 32, generator=torch.Generator().manual_seed(0))
     step = Step(None, None, None, False)
@@ -205,7 +205,7 @@ def test_a_tied_head_is_the_embedding_and_an_untied_one_is_not() -> None:
     ("field", "value", "said"),
     [
         ("positions", "alibi", "positions must be one of"),
-        ("norm", "between", "norm must be one of before, after"),
+        ("norm_place", "between", "norm_place must be one of before, after"),
         ("activation", "tanh", "activation must be one of"),
         ("n_heads", 3, "heads cannot share"),
         ("n_decoder_layers", 0, "n_layers must be a whole number"),

@@ -20,7 +20,7 @@ IDS = (1, 2, 3)
 LONGEST = 6
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    f"{positions} {norm} {activation}": {"positions": positions, "norm": norm, "activation": activation}
+    f"{positions} {norm} {activation}": {"positions": positions, "norm_place": norm, "activation": activation}
     for positions, norm, activation in [
         ("rope", "before", "swiglu"), ("sinusoidal", "after", "relu"), ("learned", "before", "gelu"),
         ("relative", "before", "swiglu"), ("rope", "after", "gelu"), ("sinusoidal", "before", "swiglu"),
