@@ -72,6 +72,7 @@ class Stage:
     decay: float = 1.0  # part of the steps in which the rate falls: 1 is a cosine, less is warm-up-stable-decay
     weight_decay: float = 0.1
     clip: float = 1.0
+    whole: tuple[str, ...] = ()  # sources of which chat tuning learns the user's words too, so as not to forget them
     grounded: float = 0.0  # part of the conversations that get looked-up command examples before their questions
     dropout: float = 0.0  # of embedding, attention weights and residual branches
     ema: float = 0.0  # decay of a moving average of the weights, which is then what the stage leaves; 0 is none
@@ -165,6 +166,12 @@ def recipe_from(table: dict[str, Any]) -> Recipe:
             if name not in recipe.sources:
                 raise DataError(
                     f"Stage {stage.name!r} takes from {name!r}, which is no source.{_nearest(name, recipe.sources)}"
+                )
+        for name in stage.whole:
+            if name not in stage.shares:
+                raise DataError(
+                    f"Stage {stage.name!r}: whole names {name!r}, of which it takes nothing."
+                    f"{_nearest(name, stage.shares)}"
                 )
         if stage.batch % stage.micro_batch:
             raise DataError(

@@ -120,6 +120,20 @@ def test_a_source_is_read_whole_before_any_of_it_comes_again(make_shard: Make, m
     assert len(set(half)) == len(half)
 
 
+def test_a_whole_source_is_learned_whole_while_others_teach_the_assistants_words(
+    shards: dict[str, Shard], make_stage: Make
+) -> None:
+    silent = {n: Shard(s.ids, np.zeros_like(s.target), s.starts) for n, s in shards.items()}
+    mixture = Mixture(make_stage(objective="chat", shares=SHARES, whole=("b",)), silent, 1)
+    learned_of: dict[int, set[int]] = {0: set(), 1: set(), 2: set()}
+    for index in range(mixture.n_rows):
+        _, learned, documents = mixture.row(index)
+        for document, learn in zip(documents.tolist(), learned.tolist(), strict=True):
+            if document >= 0:
+                learned_of[int(mixture._source[document])].add(learn)
+    assert learned_of == {0: {0}, 1: {1}, 2: {0}}
+
+
 def test_a_share_of_zero_gives_nothing(shards: dict[str, Shard], make_stage: Make) -> None:
     mixture = Mixture(make_stage(shares={"a": 1.0, "b": 0.0}), shards, 1)
     assert {source for source, _ in drawn(mixture)} == {0}

@@ -51,6 +51,7 @@ def test_every_shipped_recipe_is_whole_and_makes_a_model(path: Path) -> None:
         ("seed", None, "recipe: the key 'seed' is missing"),
         ("stage.1.tokens", None, "stage sft: the key 'tokens' is missing"),
         ("stage.0.name", None, "stage ?: the key 'name' is missing"),
+        ("stage.0.whole", ["tails"], "whole names 'tails', of which it takes nothing. Did you mean 'tales'"),
         ("stage.0.shares.tails", 1, "takes from 'tails', which is no source. Did you mean 'tales'"),
         ("stage.0.shares.tales", -1, "no share may be negative"),
         ("stage.0.shares.tales", "much", "shares cannot be"),

@@ -35,7 +35,8 @@ class Mixture:
 
     Each source gives its share of the stage's tokens, running through its documents in a new order each time
     around; then all drawn documents are shuffled together. Objective "lm" lets them flow over the ends of rows
-    and learns every token; "chat" keeps each in one row (too long ones are cut) and learns the assistant's.
+    and learns every token; "chat" keeps each in one row (too long ones are cut) and learns the assistant's, or
+    every token of the sources that the stage calls `whole`.
     """
 
     def __init__(self, stage: Stage, shards: Mapping[str, Shard], seed: int) -> None:
@@ -44,6 +45,7 @@ class Mixture:
         if not self._shards:
             raise DataError(f"Stage {stage.name!r} has no sources.")
         rng = np.random.default_rng([seed, sum(stage.name.encode())])
+        self._learns_all = [stage.objective != "chat" or name in stage.whole for name in stage.shares]
         total = sum(stage.shares.values())
         width = stage.row + 1 if stage.objective == "chat" else None
         picks = [
@@ -115,11 +117,12 @@ class Mixture:
                 break
             if high <= low:
                 continue
-            shard = self._shards[self._source[i]]
+            number = self._source[i]
+            shard = self._shards[number]
             source = slice(*(int(shard.starts[self._document[i]]) + x - int(self._offsets[i]) for x in (low, high)))
             here = slice(low - start, high - start)
             ids[here] = shard.ids[source]
-            learned[here] = shard.target[source] if chat else 1
+            learned[here] = 1 if self._learns_all[number] else shard.target[source]
             documents[here] = i
         return ids, learned, documents
 
