@@ -54,4 +54,13 @@ GENERATORS: dict[str, Generator] = {
     "followups": partial(_late, "followups"),
     "explain": partial(_late, "explain"),
     "talk": partial(_late, "talk"),
+    "chatter": partial(_late, "chatter"),
+    "common_sense": partial(_late, "common_sense"),
+    "references": partial(_late, "references"),
+    "own_machine": partial(_late, "own_machine"),
+    "little_works": partial(_late, "little_works"),
+    "definitions": partial(_late, "definitions"),
+    "general_knowledge": partial(_late, "general_knowledge"),
+    "in_character": partial(_late, "in_character"),
+    "kept_instructions": partial(_late, "kept_instructions"),
 }

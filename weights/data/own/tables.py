@@ -29,3 +29,9 @@ def read_topics(module_file: str) -> dict[str, tuple[tuple[str, ...], tuple[str,
     return {
         key: (entries(value["ask"]), entries(value["answer"])) for key, value in data.items() if isinstance(value, dict)
     }
+
+
+def rows(text: str) -> tuple[tuple[tuple[str, ...], ...], ...]:
+    """The rows of a table, one a line: fields parted by ` :: `, the wordings of a field by ` / `."""
+    lines = (line.split(" :: ") for line in text.strip().splitlines() if line.strip())
+    return tuple(tuple(tuple(part.strip() for part in field.split(" / ")) for field in line) for line in lines)

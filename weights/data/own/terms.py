@@ -21,3 +21,8 @@ def exchange(rng: Random) -> tuple[str, str]:
     question = vary(rng.choice(_ASK), rng).format(x=term, y=bare)
     named = term if re.match(r"[a-z]+$", term) else term[:1].upper() + term[1:]
     return question, rng.choice(_ANSWER).format(X=named, d=meaning)
+
+
+def definitions() -> tuple[tuple[str, str], ...]:
+    """The words with their articles, and what they are."""
+    return tuple((term, meaning) for term, meaning in _ROWS)
