@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Self
 
-from chat.render import Renderer
+from chat.render import Renderer, Safe
 from chat.screen import Screen
 from engine.events import Finish, PrefillProgress, StreamEvent, TextDelta, TokenEvent
+from engine.thinking import with_thoughts
 
 LONG_PROMPT = 64  # tokens; fewer are read before a person could read that they are
 
@@ -58,8 +59,14 @@ class Answer:
     """An answer as far as it has come. Filled in place, so that what an exception cut short is not lost."""
 
     text: str = ""
+    thoughts: str = ""  # of a reasoning model, which come before the text and are no part of it
     tokens: list[TokenEvent] = field(default_factory=list)
     finish: Finish | None = None
+
+    @property
+    def content(self) -> str:
+        """What the history keeps: the text with its thoughts, which the template keeps or drops as it was made to."""
+        return with_thoughts(self.thoughts, self.text)
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -81,6 +88,7 @@ class Answer:
                         screen.wait(f"reading {event.done}/{event.total} tokens")
                 elif isinstance(event, TextDelta):
                     self.text += event.text
+                    self.thoughts += event.thoughts
                     self.tokens += event.tokens
                     on_delta(event)
                 else:
@@ -94,17 +102,59 @@ class Answer:
         interrupt: Interrupt,
         renderer: Renderer,
         begun: str = "",
+        hide_thinking: bool = False,
     ) -> None:
         """Take in the events and write the answer, after the text it was made to begin with, as one paragraph."""
         screen.write(renderer.feed(begun))
+        thoughts = Thoughts(screen, hide_thinking)
+
+        def write(delta: TextDelta) -> None:
+            thoughts.feed(delta)
+            if delta.text:
+                thoughts.finish()
+                screen.write(renderer.feed(delta.text))
+
         try:
-            self.follow(events, screen, interrupt, lambda delta: screen.write(renderer.feed(delta.text)))
+            self.follow(events, screen, interrupt, write)
         finally:
             screen.stop_waiting()
+            thoughts.finish()
             screen.write(renderer.finish())
             screen.end_answer()
         if not (begun or self.text) and self.finish and self.finish.reason != "interrupted":
             screen.write("\n")  # an empty answer is a line, too
+
+
+class Thoughts:
+    """Thoughts on a terminal: dim, before the answer; or, folded, one line that says how long they were.
+
+    Where the answer goes into a pipe or a file they are not written: what stands there is the answer.
+    """
+
+    def __init__(self, screen: Screen, folded: bool) -> None:
+        self._screen, self._folded = screen, folded
+        self._safe, self._tokens, self._open = Safe(), 0, False
+
+    def feed(self, delta: TextDelta) -> None:
+        """The next part, if this delta has one."""
+        if not delta.thoughts:
+            return
+        self._open = True
+        self._tokens += len(delta.tokens)
+        if self._folded:
+            self._screen.wait(f"thinking, {self._tokens} tokens")
+        elif self._screen.out.isatty():
+            self._screen.write(self._screen.dim(self._safe.feed(delta.thoughts)))
+
+    def finish(self) -> None:
+        """They are over: what follows is the answer."""
+        if not self._open:
+            return
+        self._open = False
+        if self._folded and self._screen.tells_a_person:
+            self._screen.aside(f"(thought for {self._tokens} tokens)")
+        elif not self._folded and self._screen.out.isatty():
+            self._screen.write("\n\n")
 
 
 def why_it_ended(finish: Finish | None, limit: int, context: int) -> str:

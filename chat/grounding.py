@@ -52,7 +52,7 @@ class Grounding:
         self._screen = screen
         self._lookup: Lookup | None = None
         self.missing = ""  # why nothing can be looked up
-        if engine.template is None or "context" not in engine.template.turns:
+        if engine.template is None or "context" not in engine.template.roles:
             self.missing = "the model's template has no place for examples"
         elif not self._path.is_file():
             self.missing = "the model has no examples"

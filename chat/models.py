@@ -5,7 +5,8 @@ from pathlib import Path
 
 from engine.errors import ModelError
 
-DEFAULT = "default"
+DEFAULT, TRANSLATOR, MASKED_LM = "default", "translator", "masked-lm"
+TRAINED_BY = {DEFAULT: "tfm train recipe", TRANSLATOR: "tfm train translator", MASKED_LM: "tfm train mlm"}
 
 
 def shipped() -> dict[str, Path]:
@@ -30,6 +31,8 @@ def resolve(name: str) -> Path:
     if name and path.exists():
         raise ModelError(f"{name} is not a directory.", "A model is a directory with config.json and the weights.")
     offer = f"Shipped here: {', '.join(models)}." if models else "No model ships with this copy."
-    if name == DEFAULT:
-        raise ModelError("The default model is not here.", f"{offer} Train one with `tfm train`, or name one with -m.")
+    if name in TRAINED_BY:
+        raise ModelError(
+            f"The {name} model is not here.", f"{offer} Train one with `{TRAINED_BY[name]}`, or name one with -m."
+        )
     raise ModelError(f"There is no model {name!r}: no such directory.", offer)

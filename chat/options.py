@@ -59,7 +59,7 @@ class ModelOptions:
     device: Annotated[str | None, _model("Where it runs, such as cpu.", "--device", metavar="DEVICE")] = None
     threads: Annotated[str | None, _model("How many threads compute.", "--threads", metavar="N")] = None
     template: Annotated[
-        str | None, _model("A chat template by name, or a JSON file of one.", "--template", metavar="NAME")
+        str | None, _model("A chat template by name, or a .jinja or JSON file of one.", "--template", metavar="NAME")
     ] = None
 
 
@@ -137,6 +137,9 @@ class OutputOptions:
     show_sources: Annotated[bool | None, _output("Tell on stderr which examples were looked up.", "--show-sources")] = (
         None
     )
+    hide_thinking: Annotated[
+        bool | None, _output("Only tell how long a reasoning model thought.", "--hide-thinking")
+    ] = None
     plain: Annotated[bool | None, _output("No colours, no cursor movements, plain line input.", "--plain")] = None
     debug: Annotated[bool | None, _output("Show the traceback of an error.", "--debug")] = None
 

@@ -91,7 +91,7 @@ def run_once(
             found = grounding.find(asked, settings["ground"])
             found, messages = _grounded(asked, found, params, policy, prefill, engine, screen)
             events = engine.chat(messages, params, overflow=policy, prefill=prefill, cancelled=interrupt)
-        _deliver(answer, events, interrupt, request, params, engine, screen, found)
+        _deliver(answer, events, interrupt, request, params, engine, screen, found, settings["hide_thinking"])
     if answer.finish is None:
         return 1
     _remark(answer, settings, params, engine, screen)
@@ -131,22 +131,25 @@ def _deliver(
     engine: "Engine",
     screen: Screen,
     found: Found,
+    folded: bool,
 ) -> None:
     """The answer to stdout, in the form that was asked for."""
     if not (request.json or request.stream_json):
-        answer.show(events, screen, interrupt, screen.renderer(markdown=not request.raw), request.prefill or "")
+        renderer = screen.renderer(markdown=not request.raw)
+        answer.show(events, screen, interrupt, renderer, request.prefill or "", folded)
         return
 
     def line(delta: TextDelta) -> None:
         if request.stream_json:
             tokens = _tokens(delta.tokens, engine) if request.logprobs is not None else None
-            record = {"type": "delta", "text": delta.text, "ids": [token.id for token in delta.tokens]}
+            record: dict[str, Any] = {"type": "delta", "text": delta.text, "ids": [token.id for token in delta.tokens]}
+            record |= {"thinking": delta.thoughts} if delta.thoughts else {}
             screen.write(json.dumps(record | ({"logprobs": tokens} if tokens is not None else {})) + "\n")
 
     answer.follow(events, screen, interrupt, line)
     if answer.finish is not None:
-        record = {"type": "finish"} if request.stream_json else {}
-        screen.write(json.dumps(record | as_record(answer, request, params, engine, found)) + "\n")
+        ended = {"type": "finish"} if request.stream_json else {}
+        screen.write(json.dumps(ended | as_record(answer, request, params, engine, found)) + "\n")
 
 
 def as_record(
@@ -157,6 +160,7 @@ def as_record(
     assert finish is not None
     record: dict[str, Any] = {
         "text": (request.prefill or "") + answer.text,
+        "thinking": answer.thoughts or None,
         "model": engine.info.name,
         "adapter": engine.info.adapter or None,
         "examples": found.records(),
@@ -208,7 +212,7 @@ def read_prompt(request: Request, stdin: TextIO | None, screen: Screen) -> str:
     """
     parts = [" ".join(request.prompt)] if request.prompt else []
     parts += [read_text(name) for name in request.files]
-    piped = _piped_text(stdin, screen)
+    piped = piped_text(stdin, screen)
     if piped:
         parts.append(piped)
     if not request.raw:
@@ -219,7 +223,7 @@ def read_prompt(request: Request, stdin: TextIO | None, screen: Screen) -> str:
     return prompt
 
 
-def _piped_text(stdin: TextIO | None, screen: Screen) -> str:
+def piped_text(stdin: TextIO | None, screen: Screen) -> str:
     """What stands on stdin, when that is no terminal."""
     if stdin is None or stdin.closed or stdin.isatty():
         return ""

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from typing import TextIO
 
-from chat.render import Markdown, Plain, Renderer, safe_text
+from chat.render import Markdown, Plain, Renderer, paint, safe_text
 
 
 class Screen:
@@ -40,6 +40,10 @@ class Screen:
             self.out.write(text)
             self.out.flush()
             self._ends_line = text.endswith("\n")
+
+    def dim(self, text: str) -> str:
+        """A text that stands back in the answer's stream; as it is where that has no colours."""
+        return paint(text, "dim") if self.coloured else text
 
     def end_answer(self) -> None:
         """Let the answer end with one line end; nothing when it has one."""

@@ -70,6 +70,7 @@ SETTINGS: dict[str, Setting] = {
     "ground": Setting("context", "bool", True),
     "stats": Setting("output", "bool", False),
     "show_sources": Setting("output", "bool", False),
+    "hide_thinking": Setting("output", "bool", False),
     "plain": Setting("output", "bool", False),
 }
 SAMPLING = tuple(name for name, setting in SETTINGS.items() if setting.table == "sampling")

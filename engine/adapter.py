@@ -113,9 +113,11 @@ def ends_with(module: str, end: str) -> bool:
 
 
 def linear_targets(model: DecoderLM) -> Iterator[Target]:
-    """All projections of the blocks: what "all-linear" means."""
+    """All projections of the blocks, but for experts: what "all-linear" means."""
     for place in placements(family_of(write_config(model.config)), model.config):
         ours, _, kind = place.ours.rpartition(".")
+        if isinstance(place.rows, tuple) or ours.endswith(".router"):
+            continue  # experts, and who chooses them: PEFT's all-linear means neither
         if kind == "weight" and ours.startswith("blocks.") and isinstance(base := model.get_submodule(ours), Linear):
             d_out, d_in = base.weight.shape
             start, stop, _ = (place.rows or slice(None)).indices(d_out)

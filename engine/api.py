@@ -1,6 +1,5 @@
 """`load_engine` and `Engine`: what a program asks of this library."""
 
-import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,8 +21,11 @@ from engine.hardware import resolve_device, resolve_dtype
 from engine.params import SamplingParams
 from engine.sampler import TokenRules
 from engine.stream import Detokenizer, stream
-from engine.template import ChatTemplate, Message, find_template, load_template
-from engine.tokenizer import SentencePieceTokenizer, Tokenizer, encode_segments
+from engine.template import Message, Segment, Template
+from engine.template_choice import choose_template, look_over
+from engine.thinking import CLOSE, OPEN, Thinking, watch
+from engine.tokenizer import Tokenizer, encode_segments, load_tokenizer
+from engine.tokenizer_config import read_chat_templates
 
 PREFIX_BYTES = 256 << 20
 SEED_BITS = 31
@@ -42,13 +44,14 @@ class ModelInfo:
     template: str  # its name, or why there is none
     template_source: str
     adapter: str = ""  # the directory of the adapter that was merged in
+    tokenizer: str = ""  # the file that it is read from
 
 
 def load_engine(
     path: str | Path, *, dtype: str = "auto", device: str = "cpu", threads: int | None = None,
     context: int | None = None, template: str | None = None, adapter: str | Path | None = None,
 ) -> "Engine":  # fmt: skip
-    """An Engine for a checkpoint directory in Hugging Face layout with a SentencePiece tokenizer.
+    """An Engine for a checkpoint directory in Hugging Face layout with a tokenizer.json or a tokenizer.model.
 
     dtype: auto, float32 or bfloat16. context: positions at most, no more than the model's maximum. template: a
     name or file instead of the checkpoint's own. adapter: a PEFT directory, which is merged into the weights.
@@ -64,13 +67,13 @@ def load_engine(
         if threads < 1:
             raise UsageError(f"--threads must be at least 1, not {threads}.")
         torch.set_num_threads(threads)
-    tokenizer = SentencePieceTokenizer.from_dir(directory)
+    tokenizer = load_tokenizer(directory)
     if tokenizer.vocab_size > config.vocab_size:  # fewer is normal: vocabularies are padded
         raise TokenizerError(
             f"The tokenizer has {tokenizer.vocab_size} pieces and the embedding {config.vocab_size} rows: "
             f"they do not belong together."
         )
-    chosen, source = _choose_template(directory, template)
+    chosen, source = choose_template(read_chat_templates(directory), template, tokenizer)
     where = resolve_device(device)
     kind = resolve_dtype(dtype)
     if adapter is not None:
@@ -82,27 +85,11 @@ def load_engine(
         name=directory.resolve().name, path=str(directory), parameters=config.n_parameters,
         dtype=str(kind).removeprefix("torch."), device=str(where), threads=torch.get_num_threads(),
         template=chosen.name if chosen else "none", template_source=source, adapter=str(adapter or ""),
+        tokenizer=tokenizer.path.name,
     )  # fmt: skip
     defaults = sampling_defaults(load_generation_config(directory))
     limit = min(context or config.max_positions, config.max_positions)
     return Engine(model, tokenizer, chosen, info, limit, defaults)
-
-
-def _choose_template(directory: Path, asked: str | None) -> tuple[ChatTemplate | None, str]:
-    """(template, where it is from), by what was asked for or by what the files say; never by a path's name."""
-    if asked is not None:
-        return load_template(asked), "--template"
-    jinja = None
-    try:
-        if (path := directory / "tokenizer_config.json").is_file():
-            jinja = json.loads(path.read_text(encoding="utf-8")).get("chat_template")
-        if (path := directory / "chat_template.jinja").is_file():
-            jinja = path.read_text(encoding="utf-8")
-    except (OSError, ValueError, AttributeError) as e:
-        raise TemplateError(f"The chat template in {path} cannot be read: {e}.") from e
-    if found := find_template(jinja if isinstance(jinja, str) else None):
-        return found, "the model"
-    return None, "the model's own Jinja template is not one of the built-in ones" if jinja else "the model has none"
 
 
 class Engine:
@@ -112,7 +99,7 @@ class Engine:
     """
 
     def __init__(
-        self, model: DecoderLM, tokenizer: Tokenizer, template: ChatTemplate | None, info: ModelInfo,
+        self, model: DecoderLM, tokenizer: Tokenizer, template: Template | None, info: ModelInfo,
         context: int, defaults: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
         self.model, self.tokenizer, self.template, self.info = model, tokenizer, template, info
@@ -127,24 +114,35 @@ class Engine:
         self._rules = self._token_rules()
         if template is not None:
             self._check_template(template)
+        # Whether it may think aloud: its template knows of thoughts, or its vocabulary has their tag.
+        knows = template is not None and CLOSE in template.jinja
+        self.thinks = knows or len(tokenizer.encode_within(CLOSE)) == 1
 
     def _token_rules(self) -> TokenRules:
         """Ends: all that config, template and tokenizer declare. Never: other controls, rows without a piece."""
         ends = set(self.config.eos_ids)
-        for name in ("</s>", self.template.end_of_turn if self.template else ""):
+        for name in (
+            "</s>", self.tokenizer.special_tokens.get("eos_token", ""),
+            self.template.end_of_turn if self.template else "",
+        ):  # fmt: skip
             if (token := self.tokenizer.control_id(name)) is not None:
                 ends.add(token)
-        controls = [i for i in range(self.tokenizer.vocab_size) if self.tokenizer.is_control(i)]
+        spoken = {self.tokenizer.control_id(tag) for tag in (OPEN, CLOSE)}  # marked as special, and yet text
+        controls = [i for i in range(self.tokenizer.vocab_size) if self.tokenizer.is_control(i) and i not in spoken]
         padding = range(self.tokenizer.vocab_size, self.config.vocab_size)
         return TokenRules.of(self.config.vocab_size, sorted(ends), [*controls, *padding])
 
-    def _check_template(self, template: ChatTemplate) -> None:
+    def _check_template(self, template: Template) -> None:
         for name in template.controls:
             if self.tokenizer.control_id(name) is None:
                 raise TemplateError(
                     f"The template {template.name!r} needs the control token {name}, which the tokenizer lacks.",
                     "Choose another with --template.",
                 )
+
+    def remarks(self) -> tuple[str, ...]:
+        """What a person should know of the template before the first question, a sentence each."""
+        return look_over(self.template, self.tokenizer) if self.template else ()
 
     def tokenize(self, text: str) -> list[int]:
         """Ids of a plain text: no BOS, no control tokens."""
@@ -155,13 +153,19 @@ class Engine:
 
         Raises TemplateError when the model has no template, or none of its roles fits.
         """
+        return self._ids(self._prompt(messages), prefill)
+
+    def _prompt(self, messages: Sequence[Message]) -> list[Segment]:
         if self.template is None:
             raise TemplateError(
                 f"This model cannot chat as it is: {self.info.template_source}.",
                 "Choose a template with --template, or use --raw.",
             )
-        ids = encode_segments(_Remembered(self.tokenizer, self._texts), self.template.render(messages))
-        return ids + (self.tokenize(prefill) if prefill else [])
+        return self.template.render(messages)
+
+    def _ids(self, segments: Sequence[Segment], prefill: str = "") -> list[int]:
+        ids = encode_segments(_Remembered(self.tokenizer, self._texts), segments)
+        return ids + (self.tokenizer.encode_within(prefill) if prefill else [])
 
     def logits(self, ids: Sequence[int]) -> Tensor:
         """Logits of all positions of ids in one pass: T V, float32. Raises ContextOverflow beyond the maximum."""
@@ -189,14 +193,15 @@ class Engine:
 
         Raises ContextOverflow with the counts when the prompt does not fit.
         """
-        ids = self._raw_ids(prompt) if isinstance(prompt, str) else list(prompt)
+        ids = self.raw_ids(prompt) if isinstance(prompt, str) else list(prompt)
         if not ids:
             raise UsageError("There is nothing to continue: the prompt has no tokens and the model no BOS token.")
         starts_anew = not prompt if isinstance(prompt, str) else False
         detokenizer = Detokenizer(self.tokenizer, skip_space=self.tokenizer.adds_space_prefix and starts_anew)
         yield from self._run(ids, params, detokenizer, params.stop, 1, overflow == "shift", cancelled)
 
-    def _raw_ids(self, text: str) -> list[int]:
+    def raw_ids(self, text: str) -> list[int]:
+        """The ids of a text without a template, after BOS where the tokenizer puts one."""
         wanted = self.tokenizer.adds_bos or not text  # an empty text has nothing else to begin with
         bos = [self.config.bos_id] if wanted and self.config.bos_id is not None else []
         return bos + (self.tokenize(text) if text else [])
@@ -207,18 +212,19 @@ class Engine:
     ) -> Iterator[StreamEvent]:  # fmt: skip
         """Answer a conversation. The answer's text does not repeat `prefill`. Ends with exactly one Finish."""
         fitted = self.fit(messages, params, overflow, prefill=prefill)
-        ids = self.prompt_ids(fitted.messages, prefill=prefill)
+        prompt = self._prompt(fitted.messages)
         assert self.template is not None
         system = [m for m in fitted.messages[:1] if m.role == "system"]
-        remembered = _Remembered(self.tokenizer, self._texts)
-        keep = len(encode_segments(remembered, self.template.render(system, add_generation_prompt=False)))
+        keep = len(self._ids(self.template.head(system)))
         detokenizer = Detokenizer(self.tokenizer, skip_space=self.tokenizer.adds_space_prefix and not prefill)
         stops = (*params.stop, *self.template.stop)
-        yield from self._run(ids, params, detokenizer, stops, keep, overflow == "shift", cancelled)
+        thinking = watch(prompt, prefill) if self.thinks else None
+        ids, shift = self._ids(prompt, prefill), overflow == "shift"
+        yield from self._run(ids, params, detokenizer, stops, keep, shift, cancelled, thinking)
 
     def _run(
         self, ids: list[int], params: SamplingParams, detokenizer: Detokenizer, stops: Sequence[str], keep: int,
-        shift: bool, cancelled: Callable[[], bool],
+        shift: bool, cancelled: Callable[[], bool], thinking: Thinking | None = None,
     ) -> Iterator[StreamEvent]:  # fmt: skip
         """One generation on the best cache there is; whatever happens, the cache and its ids agree afterwards."""
         for token in params.logit_bias:
@@ -236,7 +242,7 @@ class Engine:
                 self.model, ids, params, cache, self._rules, seed=seed, keep=keep, shift=shift, cancelled=cancelled
             )
             held = generation.sequence
-            for item in stream(generation, detokenizer, stops):
+            for item in stream(generation, detokenizer, stops, thinking):
                 if isinstance(item, str):
                     stop = item
                 else:
@@ -272,8 +278,14 @@ class _Remembered:
         return self._tokenizer.control_id(name)
 
     def encode(self, text: str) -> list[int]:
-        if text not in self._known:
+        return self._once("begins " + text, text, self._tokenizer.encode)
+
+    def encode_within(self, text: str) -> list[int]:
+        return self._once("within " + text, text, self._tokenizer.encode_within)
+
+    def _once(self, key: str, text: str, encode: Callable[[str], list[int]]) -> list[int]:
+        if key not in self._known:
             if len(self._known) >= self.LIMIT:
                 self._known.clear()
-            self._known[text] = self._tokenizer.encode(text)
-        return self._known[text]
+            self._known[key] = encode(text)
+        return self._known[key]

@@ -5,6 +5,7 @@ cache as it was: what it wrote lies beyond the length and is written over by the
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -30,9 +31,10 @@ class KVCache:
         self.config = config
         self.limit = limit if limit is not None else config.max_positions
         self.length = 0
-        shape = (batch, config.n_kv_heads, 0, config.head_dim)  # B K S D
-        self._keys = [torch.empty(shape, dtype=dtype, device=device) for _ in range(config.n_layers)]
-        self._values = [torch.empty(shape, dtype=dtype, device=device) for _ in range(config.n_layers)]
+        empty = partial(torch.empty, dtype=dtype, device=device)
+        shape = batch, config.n_kv_heads, 0  # B K S
+        self._keys = [empty((*shape, config.head_dim)) for _ in range(config.n_layers)]
+        self._values = [empty((*shape, config.value_dim)) for _ in range(config.n_layers)]
 
     @property
     def capacity(self) -> int:

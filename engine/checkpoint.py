@@ -89,7 +89,7 @@ def load_model(directory: Path, config: ModelConfig, dtype: torch.dtype, device:
     Raises CheckpointError, by name, for a tensor that is missing, left over or of another shape.
     """
     family = family_of(read_json(directory / "config.json"))
-    files = _files_of_tensors(directory)
+    files = files_of_tensors(directory)
     wanted = list(islice(placements(family, config), len(files) + 1))  # a config may ask for a thousand million layers
     _check_names(directory, wanted, files, family)
     try:
@@ -102,7 +102,7 @@ def load_model(directory: Path, config: ModelConfig, dtype: torch.dtype, device:
     for place in wanted:
         by_file.setdefault(files[place.theirs], []).append(place)
     for path, places in by_file.items():
-        _fill(path, places, parameters)
+        fill_parameters(path, places, parameters)
     return model.eval().requires_grad_(False)
 
 
@@ -117,7 +117,7 @@ def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def _files_of_tensors(directory: Path) -> dict[str, Path]:
+def files_of_tensors(directory: Path) -> dict[str, Path]:
     """Tensor name -> its file, from the index or the single file."""
     index = directory / INDEX
     if not index.is_file():
@@ -156,8 +156,8 @@ def open_tensors(path: Path) -> Any:
 
 
 @torch.no_grad()
-def _fill(path: Path, places: list[Placement], parameters: Mapping[str, Tensor]) -> None:
-    """Copy the tensors of one file into place."""
+def fill_parameters(path: Path, places: list[Placement], parameters: Mapping[str, Tensor]) -> None:
+    """Copy the tensors of one file into place. Raises CheckpointError, by name, for one of another shape."""
     waiting = list(places)
     while waiting:
         read = 0
@@ -168,6 +168,7 @@ def _fill(path: Path, places: list[Placement], parameters: Mapping[str, Tensor])
                 if place.theirs not in present:
                     raise CheckpointError(f"The tensor {place.theirs} is not in {path}, where the index says it is.")
                 source = file.get_tensor(place.theirs)
+                source = source[place.skip :] if source.dim() else source
                 target = parameters[place.ours] if place.rows is None else parameters[place.ours][place.rows]
                 if source.shape != target.shape:
                     raise CheckpointError(
@@ -198,10 +199,10 @@ def save_checkpoint(
     The directory is made beside its place and then moved there; an old one of that name is replaced.
     """
     config = model.config
+    told = write_config(config) | {"torch_dtype": str(dtype).removeprefix("torch.")}
     sampled = {"do_sample": True} if generation else {}
     eos = {"bos_token_id": config.bos_id, "eos_token_id": list(config.eos_ids)}
     with complete_directory(directory) as half_written:
-        told = write_config(config) | {"torch_dtype": str(dtype).removeprefix("torch.")}
         write_json(half_written / "config.json", told)
         write_json(half_written / "generation_config.json", eos | sampled | dict(generation or {}))
         _write_weights(half_written, model, dtype, shard_bytes)
@@ -224,7 +225,7 @@ def save_like(directory: Path, model: DecoderLM, base: Path, *, shard_bytes: int
 def stored_dtypes(directory: Path) -> dict[str, torch.dtype]:
     """Tensor name -> the dtype in which a checkpoint directory stores it."""
     kinds: dict[str, torch.dtype] = {}
-    for path in sorted(set(_files_of_tensors(directory).values())):
+    for path in sorted(set(files_of_tensors(directory).values())):
         with open_tensors(path) as file:
             for name in file.keys():  # noqa: SIM118  (no dictionary)
                 kinds[name] = file.get_tensor(name).dtype  # a view of the mapping: nothing is read

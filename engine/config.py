@@ -3,7 +3,7 @@
 Names are the project's; Hugging Face's names live in families.py alone.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args, get_origin
 
 from engine.errors import CheckpointError
@@ -11,7 +11,10 @@ from engine.errors import CheckpointError
 RopeKind = Literal["linear", "dynamic", "yarn", "llama3"]
 NormKind = Literal["rms", "layer"]
 NormPlace = Literal["before", "after"]  # of a residual branch
-Activation = Literal["swiglu", "relu", "gelu", "gelu_tanh"]  # of the feed-forward part; swiglu is gated
+ScoreKind = Literal["scaled_dot", "dot", "bilinear", "additive", "cosine", "scaled_cosine"]  # layers/scores.py
+PositionKind = Literal["rope", "sinusoidal", "learned", "alibi", "none"]
+Activation = Literal["swiglu", "geglu_tanh", "relu", "gelu", "gelu_tanh", "silu"]  # of the feed-forward part
+GATED = ("swiglu", "geglu_tanh")  # activations with a second matrix, whose product they multiply
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,48 @@ class RopeScaling:
 
 
 @dataclass(frozen=True)
+class ExpertsConfig:
+    """A feed-forward part of several experts, of which each token takes a few. See engine/layers/experts.py.
+
+    Raises CheckpointError that names the field when the shape is impossible.
+    """
+
+    n_experts: int
+    d_expert: int  # inner width of each
+    n_chosen: int = 1  # experts that a token takes
+    renormalise: bool = False  # make the weights of the chosen sum to 1; of one alone, its router then learns nothing
+    d_shared: int = 0  # inner width of what every token takes beside: several shared experts are one as wide as all
+    shared_gate: bool = False  # whether the shared part is weighted by a sigmoid of the token
+    dense_layers: tuple[int, ...] = ()  # layers that have no experts, but one feed-forward part of d_ff
+    capacity: float | None = None  # in training: tokens that an expert takes at most, in even shares; None: all
+    balance: float = 0.01  # what the load-balancing loss is multiplied with (Fedus 2021)
+    router_z: float = 0.001  # what the router's z-loss is multiplied with (Zoph 2022)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dense_layers", tuple(self.dense_layers))  # JSON and TOML know lists only
+        for name, least in (("n_experts", 1), ("d_expert", 1), ("n_chosen", 1), ("d_shared", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise CheckpointError(f"experts: {name} must be a whole number of at least {least}, not {value!r}.")
+        if self.n_chosen > self.n_experts:
+            raise CheckpointError(f"experts: {self.n_chosen} cannot be chosen of {self.n_experts}.")
+        for name in ("renormalise", "shared_gate"):
+            if not isinstance(getattr(self, name), bool):
+                raise CheckpointError(f"experts: {name} must be true or false, not {getattr(self, name)!r}.")
+        if self.shared_gate and not self.d_shared:
+            raise CheckpointError("experts: shared_gate needs a shared part; d_shared is 0.")
+        for layer in self.dense_layers:
+            if not isinstance(layer, int) or isinstance(layer, bool) or layer < 0:
+                raise CheckpointError(f"experts: dense_layers must be numbers of layers, not {layer!r}.")
+        if self.capacity is not None and not (isinstance(self.capacity, int | float) and self.capacity > 0):
+            raise CheckpointError(f"experts: capacity must be more than 0, not {self.capacity!r}.")
+        for name in ("balance", "router_z"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 <= value < float("inf"):
+                raise CheckpointError(f"experts: {name} must be at least 0, not {value!r}.")
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """The shape of a decoder. Raises CheckpointError that names the field when the shape is impossible."""
 
@@ -65,6 +110,10 @@ class ModelConfig:
     norm: NormKind = "rms"
     norm_place: NormPlace = "before"
     activation: Activation = "swiglu"
+    score: ScoreKind = "scaled_dot"
+    positions: PositionKind = "rope"
+    value_rank: int | None = None  # numbers in a head's value where they are not head_dim
+    experts: ExpertsConfig | None = None  # in place of the feed-forward part
     bos_id: int | None = 1
     eos_ids: tuple[int, ...] = (2,)
 
@@ -79,8 +128,13 @@ class ModelConfig:
             raise CheckpointError(
                 f"config: {self.n_heads} heads cannot share {self.n_kv_heads} key/value heads evenly."
             )
-        if self.head_dim % 2:
+        if self.head_dim % 2 and self.positions == "rope":
             raise CheckpointError(f"config: head_dim must be even for rotary positions, not {self.head_dim}.")
+        if self.rope_scaling is not None and self.positions != "rope":
+            raise CheckpointError(f"config: rope_scaling is for rotary positions, not for {self.positions!r}.")
+        rank = self.value_rank
+        if rank is not None and (not isinstance(rank, int) or isinstance(rank, bool) or rank < 1):
+            raise CheckpointError(f"config: value_rank must be a whole number of at least 1, not {rank!r}.")
         for name in ("norm_eps", "rope_theta"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or not value > 0:
@@ -89,6 +143,12 @@ class ModelConfig:
         for name in ("tie_embeddings", "attention_bias", "mlp_bias"):
             if not isinstance(getattr(self, name), bool):
                 raise CheckpointError(f"config: {name} must be true or false, not {getattr(self, name)!r}.")
+        if self.experts is not None and not isinstance(self.experts, ExpertsConfig):
+            raise CheckpointError(f"config: experts must be a table of their own, not {self.experts!r}.")
+        if self.experts is not None and self.mlp_bias:
+            raise CheckpointError("config: experts have no biases; mlp_bias must be false.")
+        if self.experts is not None and max(self.experts.dense_layers, default=0) >= self.n_layers:
+            raise CheckpointError(f"experts: dense_layers name a layer beyond the {self.n_layers} that there are.")
         for name, token in (("bos_id", self.bos_id), *(("eos_ids", e) for e in self.eos_ids)):
             if token is not None and not isinstance(token, int):
                 raise CheckpointError(f"config: {name} must be whole numbers, not {token!r}.")
@@ -96,25 +156,56 @@ class ModelConfig:
                 raise CheckpointError(f"config: {name} {token} is outside the vocabulary of {self.vocab_size} tokens.")
 
     @property
+    def value_dim(self) -> int:
+        """Numbers in one head's value.
+
+        A head's map of values is down to this many and up again to d_model by its columns of the output projection:
+        one d_model x d_model matrix of this rank for each head.
+        """
+        return self.value_rank or self.head_dim
+
+    @property
     def qkv_rows(self) -> tuple[int, int, int]:
         """Rows of the fused projection that belong to queries, keys and values."""
-        return self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim, self.n_kv_heads * self.head_dim
+        return self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim, self.n_kv_heads * self.value_dim
+
+    def layer(self, index: int) -> "ModelConfig":
+        """What one layer is made from: without experts where it has none."""
+        is_dense = self.experts is not None and index in self.experts.dense_layers
+        return replace(self, experts=None) if is_dense else self
 
     @property
     def n_parameters(self) -> int:
         """Trainable numbers; a tied head is counted once."""
-        attention = (sum(self.qkv_rows) + self.n_heads * self.head_dim) * self.d_model
+        return self._count(0 if self.experts is None else self.experts.n_experts)
+
+    @property
+    def n_active_parameters(self) -> int:
+        """Those that one token passes through: all but the experts that it does not take."""
+        return self._count(0 if self.experts is None else self.experts.n_chosen)
+
+    def _count(self, n_experts: int) -> int:
+        """Trainable numbers with so many experts of each layer counted."""
+        attention = (sum(self.qkv_rows) + self.n_heads * self.value_dim) * self.d_model
+        per_score = {"bilinear": self.head_dim**2, "additive": self.head_dim * (2 * self.head_dim + 1)}
+        attention += self.n_heads * per_score.get(self.score, int(self.score == "scaled_cosine"))
         attention += (sum(self.qkv_rows) + self.d_model) * self.attention_bias
-        widened = 2 if self.activation == "swiglu" else 1  # matrices that go up to d_ff
+        widened = 2 if self.activation in GATED else 1  # matrices that go up to d_ff
         mlp = (widened + 1) * self.d_model * self.d_ff + (widened * self.d_ff + self.d_model) * self.mlp_bias
         norms = 2 * self.n_layers + (self.norm_place == "before")
         per_norm = self.d_model * (2 if self.norm == "layer" else 1)
         embeddings = self.vocab_size * self.d_model * (1 if self.tie_embeddings else 2)
+        embeddings += self.max_positions * self.d_model * (self.positions == "learned")
+        if self.experts is not None:
+            e, n_sparse = self.experts, self.n_layers - len(set(self.experts.dense_layers))
+            widths = n_experts * e.d_expert + e.d_shared
+            sparse = ((widened + 1) * widths + e.n_experts + e.shared_gate) * self.d_model  # with the router
+            embeddings += n_sparse * (sparse - mlp)
         return self.n_layers * (attention + mlp) + norms * per_norm + embeddings
 
     def kv_bytes_per_token(self, bytes_per_number: int) -> int:
         """Bytes that one position takes in the KV cache."""
-        return 2 * self.n_layers * self.n_kv_heads * self.head_dim * bytes_per_number
+        return self.n_layers * self.n_kv_heads * (self.head_dim + self.value_dim) * bytes_per_number
 
 
 def check_choices(config: Any) -> None:

@@ -32,11 +32,12 @@ class TextDelta:
     """Text that is certain to be part of the answer, and the tokens that were sampled since the last delta.
 
     Text can be empty (half a character, or a possible stop string is held back) and tokens can be empty
-    (text that was held back is let go at the end).
+    (text that was held back is let go at the end). Thoughts of a reasoning model are no part of the answer's text.
     """
 
     text: str
     tokens: tuple[TokenEvent, ...] = ()
+    thoughts: str = ""
 
 
 @dataclass(frozen=True, slots=True)

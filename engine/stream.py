@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from engine.events import PrefillProgress, TextDelta, TokenEvent
+from engine.thinking import Thinking
 
 
 class TokenBytes(Protocol):
@@ -89,22 +90,30 @@ class StopMatcher:
 
 
 def stream(
-    events: Iterable[PrefillProgress | TokenEvent], detokenizer: Detokenizer, stops: Sequence[str]
-) -> Iterator[PrefillProgress | TextDelta | str]:
-    """TextDelta for each token, and, when a stop string ended the text, that stop string as the last item."""
+    events: Iterable[PrefillProgress | TokenEvent], detokenizer: Detokenizer, stops: Sequence[str],
+    thinking: Thinking | None = None,
+) -> Iterator[PrefillProgress | TextDelta | str]:  # fmt: skip
+    """TextDelta for each token, and, when a stop string ended the text, that stop string as the last item.
+
+    thinking: tells thoughts from the answer. A stop string in thoughts ends nothing: who set it meant the answer.
+    """
     matcher = StopMatcher(stops)
+    thinking = thinking or Thinking(over=True)
     for event in events:
         if isinstance(event, PrefillProgress):
             yield event
             continue
-        text, stop = matcher.add(detokenizer.add(event.id))
-        yield TextDelta(text, (event,))
+        thoughts, text = thinking.add(detokenizer.add(event.id))
+        text, stop = matcher.add(text)
+        yield TextDelta(text, (event,), thoughts)
         if stop is not None:
             yield stop
             return
-    text, stop = matcher.add(detokenizer.finish())
+    thoughts, text = thinking.add(detokenizer.finish())
+    more, rest = thinking.finish()
+    text, stop = matcher.add(text + rest)
     text += "" if stop is not None else matcher.finish()
-    if text:
-        yield TextDelta(text)
+    if text or thoughts or more:
+        yield TextDelta(text, (), thoughts + more)
     if stop is not None:
         yield stop

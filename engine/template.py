@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from engine.errors import TemplateError
 
@@ -36,6 +36,27 @@ class Segment:
     text: str
     control: bool = False
     ids: tuple[int, ...] | None = None
+
+
+class Template(Protocol):
+    """How a model was taught to read a conversation: one of ours, or the Jinja template of a checkpoint."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def jinja(self) -> str: ...
+    @property
+    def end_of_turn(self) -> str: ...
+    @property
+    def stop(self) -> tuple[str, ...]: ...
+    @property
+    def roles(self) -> tuple[Role, ...]: ...
+    @property
+    def controls(self) -> tuple[str, ...]: ...
+    @property
+    def digest(self) -> str: ...
+    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> list[Segment]: ...
+    def head(self, messages: Sequence[Message]) -> list[Segment]: ...
 
 
 @dataclass(frozen=True)
@@ -80,6 +101,15 @@ class ChatTemplate:
         if add_generation_prompt:
             segments += [Segment(*part) for part in self.turns["assistant"].before]
         return segments
+
+    def head(self, messages: Sequence[Message]) -> list[Segment]:
+        """What stands before the first question of a conversation that begins with these messages."""
+        return self.render(messages, add_generation_prompt=False)
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """The roles that have a place in it."""
+        return tuple(self.turns)
 
     @property
     def controls(self) -> tuple[str, ...]:

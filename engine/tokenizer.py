@@ -1,8 +1,9 @@
 """Text to ids and back. Encoding text never yields a control token; control tokens come only from templates."""
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
@@ -10,19 +11,33 @@ import sentencepiece
 
 from engine.errors import TemplateError, TokenizerError
 from engine.template import Segment
+from engine.tokenizer_config import read_tokenizer_config
+
+
+@dataclass(frozen=True)
+class Control:
+    """A control token. lstrip, rstrip: in a template it takes the white space on that side with it."""
+
+    id: int
+    lstrip: bool = False
+    rstrip: bool = False
 
 
 class Encoder(Protocol):
-    """What turns segments into ids."""
+    """What turns segments into ids. A text within a prompt may be encoded in another way than one that begins it."""
 
     def encode(self, text: str) -> list[int]: ...
+    def encode_within(self, text: str) -> list[int]: ...
     def control_id(self, name: str) -> int | None: ...
 
 
 class Tokenizer(Encoder, Protocol):
     """What the engine asks of a tokenizer."""
 
+    path: Path
     vocab_size: int
+    controls: Mapping[str, Control]  # by name
+    special_tokens: Mapping[str, str]  # what a template may ask for: "bos_token" -> "<s>"
     adds_space_prefix: bool  # whether encoding puts a space before the text that decoding takes away again
     adds_bos: bool  # whether a raw text begins with BOS
 
@@ -38,7 +53,10 @@ class SentencePieceTokenizer:
     Raises TokenizerError when the file is missing or no SentencePiece model.
     """
 
-    def __init__(self, path: Path, added_controls: dict[str, int] | None = None, *, adds_bos: bool = True) -> None:
+    def __init__(
+        self, path: Path, added_controls: Mapping[str, int | Control] | None = None, *, adds_bos: bool = True,
+        special_tokens: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         self.path = path
         self.adds_bos = adds_bos
         try:
@@ -52,12 +70,15 @@ class SentencePieceTokenizer:
         if first is None:
             raise TokenizerError(f"{path} is empty.")
         size = self._processor.get_piece_size()
-        self._added = {i: name for name, i in (added_controls or {}).items() if i >= size}
+        given = {n: c if isinstance(c, Control) else Control(c) for n, c in (added_controls or {}).items()}
+        self._added = {control.id: name for name, control in given.items() if control.id >= size}
         self.vocab_size = max([size, *(i + 1 for i in self._added)])
-        self._controls = {name: i for i, name in self._added.items()}
-        for i in range(size):
-            if self._processor.is_control(i):
-                self._controls[self._processor.id_to_piece(i)] = i
+        own = {self._processor.id_to_piece(i): Control(i) for i in range(size) if self._processor.is_control(i)}
+        described = {name: c for name, c in given.items() if c.id >= size or own.get(name, Control(-1)).id == c.id}
+        self.controls: Mapping[str, Control] = own | described
+        ends = {"bos_token": self._processor.bos_id(), "eos_token": self._processor.eos_id()}
+        named = {key: self._processor.id_to_piece(i) for key, i in ends.items() if i >= 0}
+        self.special_tokens: Mapping[str, str] = named | dict(special_tokens or {})
         self.adds_space_prefix = bool(first) and first[0].startswith("▁")
         self._bytes = lru_cache(maxsize=None)(self._token_bytes)
         # SentencePiece writes a space as ▁, so a ▁ that was typed would come back as a space: it goes in as its bytes.
@@ -67,18 +88,13 @@ class SentencePieceTokenizer:
     @classmethod
     def from_dir(cls, directory: Path) -> "SentencePieceTokenizer":
         """The tokenizer.model of a checkpoint directory, with the control tokens of its tokenizer_config.json."""
-        added: dict[str, int] = {}
-        adds_bos = True  # what a Llama tokenizer does when its config does not say
-        config = directory / "tokenizer_config.json"
-        if config.is_file():
-            try:
-                told = json.loads(config.read_text(encoding="utf-8"))
-                adds_bos = told.get("add_bos_token") is not False
-                entries = told.get("added_tokens_decoder", {})
-                added = {str(e["content"]): int(i) for i, e in entries.items() if e.get("special")}
-            except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
-                raise TokenizerError(f"{config} cannot be read: {e}.") from e
-        return cls(directory / "tokenizer.model", added, adds_bos=adds_bos)
+        config = read_tokenizer_config(directory)
+        return cls(
+            directory / "tokenizer.model",
+            {p.content: Control(i, p.lstrip, p.rstrip) for i, p in config.added.items() if p.special},
+            adds_bos=config.adds_bos is not False,  # what a Llama tokenizer does when its config does not say
+            special_tokens=config.special_tokens,
+        )
 
     def encode(self, text: str) -> list[int]:
         """Ids of the text; no control token, whatever the text says."""
@@ -89,6 +105,14 @@ class SentencePieceTokenizer:
             return list(self._processor.encode(text))
         except (UnicodeEncodeError, RuntimeError):  # a lone surrogate has no UTF-8 form
             return list(self._processor.encode(text.encode("utf-8", "replace").decode("utf-8")))
+
+    def pieces(self, text: str) -> list[str]:
+        """The text in pieces; one that the model does not know stands as it is."""
+        return list(self._processor.encode(text.encode("utf-8", "replace").decode("utf-8"), out_type=str))
+
+    def encode_within(self, text: str) -> list[int]:
+        """The same: this tokenizer puts its space, if any, before each text (what transformers calls legacy)."""
+        return self.encode(text)
 
     def encode_batch(self, texts: Sequence[str], threads: int = -1) -> list[list[int]]:
         """`encode` of many texts, in parallel."""
@@ -127,7 +151,8 @@ class SentencePieceTokenizer:
 
     def control_id(self, name: str) -> int | None:
         """The id of a control token by name; None when there is none of that name."""
-        return self._controls.get(name)
+        control = self.controls.get(name)
+        return None if control is None else control.id
 
     def is_control(self, token: int) -> bool:
         """Whether a token is a control token."""
@@ -136,10 +161,30 @@ class SentencePieceTokenizer:
         )
 
 
+def load_tokenizer(directory: Path) -> Tokenizer:
+    """The tokenizer of a checkpoint directory: tokenizer.json where there is one, else tokenizer.model.
+
+    tokenizer.json says all of it: added tokens that are text, which texts get a space before them (a tokenizer.model
+    cannot say whether only the first does: `legacy`), and what the splitting is; transformers and vLLM run it, so
+    the ids here are those the model was used with. Without the package `tokenizers` a tokenizer.model beside it is
+    taken. Raises TokenizerError when there is neither, or none that can be used.
+    """
+    if (directory / "tokenizer.json").is_file():
+        if find_spec("tokenizers") is not None:
+            from engine.tokenizer_json import JsonTokenizer
+
+            return JsonTokenizer.from_dir(directory)
+        if not (directory / "tokenizer.model").is_file():
+            raise TokenizerError(
+                f"{directory / 'tokenizer.json'} needs the package tokenizers.", "Install it: pip install 'tfm[hf]'."
+            )
+    return SentencePieceTokenizer.from_dir(directory)
+
+
 def encode_segments(tokenizer: Encoder, segments: Iterable[Segment]) -> list[int]:
     """Ids of a rendered conversation. Raises TemplateError when the tokenizer lacks a control token."""
     ids: list[int] = []
-    for segment in segments:
+    for place, segment in enumerate(segments):
         if segment.ids is not None:
             ids += segment.ids
         elif segment.control:
@@ -151,5 +196,5 @@ def encode_segments(tokenizer: Encoder, segments: Iterable[Segment]) -> list[int
                 )
             ids.append(token)
         else:
-            ids += tokenizer.encode(segment.text)
+            ids += tokenizer.encode_within(segment.text) if place else tokenizer.encode(segment.text)
     return ids

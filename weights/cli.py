@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from weights.attention_commands import bench_attention, compare_attention, compare_positions
+from weights.classify_commands import classify
 from weights.evaluate.options import app as eval_app
+from weights.experts_commands import compare_experts
 from weights.options import (
     APP,
     BoardOption,
@@ -49,6 +52,10 @@ OnlyOption = Annotated[str | None, typer.Option("--only", metavar="STAGE", help=
 WeightsOption = Annotated[
     Path | None, typer.Option("--weights", metavar="DIR", help="Begin with the weights of this model directory.")
 ]
+VectorsOption = Annotated[
+    Path | None,
+    typer.Option("--vectors", metavar="FILE", help="Begin the embedding with word2vec or fastText vectors."),
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Tell what it will cost, and do nothing.")]
 ProveOption = Annotated[
     bool, typer.Option("--prove-resume", help="Run a few steps whole, and cut and resumed; compare every number.")
@@ -72,15 +79,15 @@ def open_workshop(
 @app.command()
 def recipe(
     recipe: RecipeArgument, corpus: CorpusOption, out: OutOption, changes: SetOption = None, only: OnlyOption = None,
-    weights: WeightsOption = None, dry_run: DryRunOption = False, prove_resume: ProveOption = False,
-    threads: ThreadsOption = None, compiled: CompileOption = None, device: DeviceOption = "cpu",
-    shard: ShardOption = False, strict: StrictOption = False, stop_after: StopAfterOption = None,
-    tensorboard: BoardOption = False,
+    weights: WeightsOption = None, vectors: VectorsOption = None, dry_run: DryRunOption = False,
+    prove_resume: ProveOption = False, threads: ThreadsOption = None, compiled: CompileOption = None,
+    device: DeviceOption = "cpu", shard: ShardOption = False, strict: StrictOption = False,
+    stop_after: StopAfterOption = None, tensorboard: BoardOption = False,
 ) -> None:  # fmt: skip
     """Everything: tokenizer, every stage, and the model directory. Goes on where it was cut."""
     shop = open_workshop(
         recipe, corpus, out, changes, threads, compiled=compiled, strict=strict, stop_after=stop_after,
-        weights=weights, tensorboard=tensorboard,
+        weights=weights, vectors=vectors, tensorboard=tensorboard,
     )  # fmt: skip
     stages = [shop.recipe.stage(only)] if only else list(shop.recipe.stages)
     if dry_run:
@@ -165,7 +172,12 @@ def evaluate(
     run(Request(out / "model", corpus, parsed, as_json=True, card=True, threads=threads))
 
 
+app.command("mlm", help="A masked language model: as `recipe`, for one such as masked-lm.toml.")(recipe)
 app.command()(translator)
+app.command()(compare_attention)
+app.command()(compare_positions)
+app.command()(compare_experts)
+app.command()(classify)
 app.command()(lora)
 app.command()(full)
 app.command()(dpo)
@@ -174,6 +186,9 @@ app.command()(dpo)
 @bench_app.callback()
 def bench() -> None:
     """Measure speed on this machine, beside others in the same run."""
+
+
+bench_app.command("attention")(bench_attention)
 
 
 @bench_app.command("train")

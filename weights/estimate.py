@@ -17,13 +17,13 @@ ADAM, MUON = 2, 1  # numbers that an optimizer keeps for each parameter
 
 
 def flops_per_token(config: ModelConfig, row: int) -> float:
-    """Floating-point operations to train on one token of a row: 6 for each weight of a matrix (Kaplan 2020).
+    """Floating-point operations to train on one token of a row: 6 for each weight that it meets (Kaplan 2020).
 
     Attention counts half of its board, since it is causal: 6 · layers · heads · head_dim · row.
     """
     lookup_only = 0 if config.tie_embeddings else config.vocab_size * config.d_model
     board = config.n_layers * config.n_heads * config.head_dim * row
-    return 6.0 * (config.n_parameters - lookup_only + board)
+    return 6.0 * (config.n_active_parameters - lookup_only + board)
 
 
 @dataclass(frozen=True)

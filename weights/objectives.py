@@ -14,8 +14,10 @@ from torch.nn import functional
 from engine.decoder import DecoderLM
 from weights.data.mixture import Batch
 from weights.data.preferences import PairBatch
+from weights.models.encoder import direction, pool
 
 Objective = Callable[[Any, Any, float], Tensor]  # model, batch, dropout -> summed loss
+TEMPERATURE = 0.05  # by which cosines are divided in the contrastive loss
 LOGIT_ROWS = 1024  # positions whose logits exist at once
 
 
@@ -24,8 +26,21 @@ def next_token(model: DecoderLM, batch: Batch, dropout: float = 0.0) -> Tensor:
 
     Language modelling and chat tuning are both this; what they count is decided where rows are packed.
     """
-    hidden = model.hidden(batch.ids, documents=batch.documents, dropout=dropout)
-    return cross_entropy(hidden.flatten(0, 1), model.head_weight, batch.targets.flatten())
+    hidden, routing = _hidden(model, batch.targets, batch.ids, documents=batch.documents, dropout=dropout)
+    return routing + cross_entropy(hidden.flatten(0, 1), model.head_weight, batch.targets.flatten())
+
+
+def _hidden(model: Any, targets: Tensor, *inputs: Tensor, **more: Any) -> tuple[Tensor, Tensor | float]:
+    """Hidden states, and what trains the routers of experts: a 0 with the gradient of their losses times the targets.
+
+    So the loss that is told is that of the tokens, and compares with that of a model without experts.
+    """
+    if getattr(model.config, "experts", None) is None:
+        return model.hidden(*inputs, **more), 0.0
+    losses: list[Tensor] = []
+    hidden = model.hidden(*inputs, **more, router_losses=losses)
+    routing = torch.stack(losses).sum()
+    return hidden, (routing - routing.detach()) * (targets >= 0).sum()
 
 
 def translation(model: Any, batch: Any, dropout: float = 0.0, smoothing: float = 0.0) -> Tensor:
@@ -33,8 +48,50 @@ def translation(model: Any, batch: Any, dropout: float = 0.0, smoothing: float =
 
     model: one of weights/models. batch: a weights.data.pairs.PairBatch. smoothing: see `cross_entropy`.
     """
-    hidden = model.hidden(batch.source, batch.inputs, dropout=dropout)
-    return cross_entropy(hidden.flatten(0, 1), model.head_weight, batch.targets.flatten(), smoothing)
+    hidden, routing = _hidden(model, batch.targets, batch.source, batch.inputs, dropout=dropout)
+    return routing + cross_entropy(hidden.flatten(0, 1), model.head_weight, batch.targets.flatten(), smoothing)
+
+
+def masked_lm(model: Any, batch: Any, dropout: float = 0.0) -> Tensor:
+    """Cross-entropy of the tokens that were hidden, and of them alone (Devlin 2019), in nats.
+
+    model: a weights.models.encoder.Encoder without a bias of the head. batch: a weights.data.masking.MaskedBatch.
+    """
+    hidden, routing = _hidden(model, batch.targets, batch.ids, documents=batch.documents, dropout=dropout)
+    chosen = hidden.gather(1, batch.chosen.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))  # B N C
+    return routing + cross_entropy(model.transform(chosen.flatten(0, 1)), model.head_weight, batch.targets.flatten())
+
+
+def contrastive(model: Any, batch: Any, dropout: float = 0.0) -> Tensor:
+    """InfoNCE and masked language modelling, the latter so that tuning to the former does not forget how to fill.
+
+    Summed over pairs; of the masked tokens, the mean in the place of each pair's share. batch: a
+    weights.data.sentences.SentenceBatch.
+    """
+    told = masked_lm(model, batch.masked, dropout)
+    each: Tensor = told / (batch.targets >= 0).sum().clamp_min(1)
+    return info_nce(model, batch.ids, dropout) + each * (len(batch.ids) // 2)
+
+
+def info_nce(model: Any, ids: Tensor, dropout: float = 0.0) -> Tensor:
+    """Among all second sentences of a batch, the right one for each first, and back (van den Oord 2018).
+
+    -log softmax(cos(a_i, b_j) / TEMPERATURE)_i, the mean of both directions, summed over the pairs; the other pairs
+    of the batch are the wrong ones. ids: 2P T, firsts in the even rows.
+    """
+    vectors = direction(pool(model.hidden(ids, dropout=dropout), ids, model.config.pad_id))
+    scores = vectors[0::2] @ vectors[1::2].T / TEMPERATURE  # P P
+    right = torch.arange(len(scores), device=scores.device)
+    there, back = (functional.cross_entropy(s.float(), right, reduction="sum") for s in (scores, scores.T))
+    return 0.5 * (there + back)
+
+
+def classification(model: Any, batch: Any, dropout: float = 0.0) -> Tensor:
+    """Cross-entropy of the right label, summed over the texts, in nats.
+
+    model: a weights.models.classifier.Classifier. batch: a weights.data.sentences.LabelledBatch.
+    """
+    return functional.cross_entropy(model(batch.ids, dropout).float(), batch.labels, reduction="sum")
 
 
 def cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -118,4 +175,4 @@ def _margins(model: DecoderLM, batch: PairBatch, dropout: float) -> Tensor:
     return scores[0::2] - scores[1::2]
 
 
-OBJECTIVES: dict[str, Objective] = {"lm": next_token, "chat": next_token}
+OBJECTIVES: dict[str, Objective] = {"lm": next_token, "chat": next_token, "mlm": masked_lm, "contrastive": contrastive}

@@ -10,6 +10,8 @@ import torch
 from engine.checkpoint import save_checkpoint
 from engine.lookup import FILE as EXAMPLES
 from engine.template import TFM
+from weights.models.encoder import Encoder
+from weights.models.encoder_checkpoint import save_encoder
 from weights.recipe import Stage
 from weights.stages import blend_weights, run_stage
 from weights.train.parallel import check_stage
@@ -23,7 +25,7 @@ def run_stages(shop: Workshop, stages: Sequence[Stage]) -> bool:
     for stage in stages:
         if not run_stage(shop, stage.name):
             return False
-        shop = replace(shop, weights=None)  # only the first of them begins with given weights
+        shop = replace(shop, weights=None, vectors=None)  # only the first of them begins with what is given
     return True
 
 
@@ -33,6 +35,9 @@ def export(shop: Workshop) -> Path:
     model = initial_model(shop, tokenizer)
     blend_weights(shop, model)
     target = shop.out / "model"
+    if isinstance(model, Encoder):
+        save_encoder(target, model, shop.tokenizer_path)
+        return target
     save_checkpoint(
         target, model, tokenizer_path=shop.tokenizer_path, template=TFM,
         generation=dict(shop.recipe.generation), dtype=torch.bfloat16,

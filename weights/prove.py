@@ -9,12 +9,11 @@ import torch
 
 from engine.errors import UsageError, VerificationFailed
 from engine.tokenizer import SentencePieceTokenizer
-from weights.data.mixture import Mixture
 from weights.recipe import Stage
 from weights.stages import alone, begin
-from weights.train.loop import Run, train
+from weights.train.loop import Rows, Run, train
 from weights.train.state import load_state
-from weights.workshop import Workshop, make_shards, make_tokenizer, say
+from weights.workshop import Workshop, make_rows, make_tokenizer, say
 
 STEPS, CUT = 6, 3
 
@@ -28,10 +27,10 @@ def prove_resume(shop: Workshop, stage: Stage) -> None:
         raise UsageError("--prove-resume is for one process.", "Start it without torchrun.")
     with alone(shop):
         tokenizer = make_tokenizer(shop)
-        mixture = Mixture(stage, make_shards(shop, stage, tokenizer), shop.recipe.seed)
+        rows = make_rows(shop, stage, tokenizer)
         with tempfile.TemporaryDirectory(dir=shop.out) as place:
-            whole = _left(shop, stage, tokenizer, mixture, Path(place) / "whole", (STEPS,))
-            cut = _left(shop, stage, tokenizer, mixture, Path(place) / "cut", (CUT, STEPS))
+            whole = _left(shop, stage, tokenizer, rows, Path(place) / "whole", (STEPS,))
+            cut = _left(shop, stage, tokenizer, rows, Path(place) / "cut", (CUT, STEPS))
     parts = {"parameters": "model", "optimizer": "optimizers", "data position": "next rows", "losses": "recent"}
     parts |= {"random state": "random state"} | ({"moving average": "average"} if stage.ema else {})
     different = [name for name, part in parts.items() if not same(whole[part], cut[part])]
@@ -43,18 +42,18 @@ def prove_resume(shop: Workshop, stage: Stage) -> None:
 
 
 def _left(
-    shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer, mixture: Mixture, home: Path, cuts: tuple[int, ...]
+    shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer, rows: Rows, home: Path, cuts: tuple[int, ...]
 ) -> dict[str, Any]:
     """What a run leaves that was cut after these steps, each time going on with a new model."""
     first = replace(shop, recipe=replace(shop.recipe, stages=(stage,)))  # whatever weights: none of an earlier stage
     for cut in cuts:
         run = Run(home, "proof", compiled=bool(shop.compiled), stop_after=cut, world=shop.world)
-        train(begin(first, stage, tokenizer), stage, mixture, run)
+        train(begin(first, stage, tokenizer), stage, rows, run)
         state = load_state(home) or {}
-        if state["step"] < min(cut, mixture.n_steps):
+        if state["step"] < min(cut, rows.n_steps):
             raise KeyboardInterrupt  # a signal came
-    rows = mixture.batch(state["step"] * stage.batch, stage.micro_batch)
-    return state | {"random state": torch.get_rng_state(), "next rows": rows.ids}
+    following = rows.batch(state["step"] * stage.batch, stage.micro_batch)
+    return state | {"random state": torch.get_rng_state(), "next rows": following.ids}
 
 
 def same(one: Any, other: Any) -> bool:

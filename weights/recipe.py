@@ -10,13 +10,15 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
+from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from engine.config import ModelConfig
-from engine.errors import DataError
+from engine.config import ExpertsConfig, ModelConfig
+from engine.errors import CheckpointError, DataError
 from weights.data.own import GENERATORS
 
 T = TypeVar("T")
+OBJECTIVES_OF = {"LlamaForCausalLM": ("lm", "chat"), "TfmEncoder": ("mlm", "contrastive")}  # by architecture
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class TokenizerRecipe:
 
 @dataclass(frozen=True)
 class ModelRecipe:
-    """The shape of the decoder; the names are those of ModelConfig."""
+    """The shape of the model; the names are those of ModelConfig."""
 
     d_model: int
     n_layers: int
@@ -41,6 +43,7 @@ class ModelRecipe:
     rope_theta: float = 10000.0
     norm_eps: float = 1e-5
     tie_embeddings: bool = True
+    experts: ExpertsConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Stage:
     """One run of the training loop. Tokens are those that pass through the model, padding included."""
 
     name: str
-    objective: Literal["lm", "chat", "translation"]
+    objective: Literal["lm", "chat", "translation", "mlm", "contrastive", "classify"]
     tokens: int
     shares: Mapping[str, float]  # source -> part of the tokens, in any unit
     row: int = 512  # positions in one row
@@ -92,6 +95,7 @@ class Recipe:
     model: ModelRecipe
     sources: Mapping[str, Source]
     stages: tuple[Stage, ...]
+    architecture: Literal["LlamaForCausalLM", "TfmEncoder"] = "LlamaForCausalLM"
     version: str = ""  # of the model that it makes, for its card
     tokenizer: TokenizerRecipe = field(default_factory=TokenizerRecipe)
     generation: Mapping[str, Any] = field(default_factory=dict)  # becomes generation_config.json
@@ -146,7 +150,7 @@ def recipe_from(table: dict[str, Any]) -> Recipe:
         Recipe,
         table
         | {
-            "model": build(ModelRecipe, table.get("model", {}), "model"),
+            "model": build(ModelRecipe, with_experts(table.get("model", {})), "model"),
             "tokenizer": build(TokenizerRecipe, table.get("tokenizer", {}), "tokenizer"),
             "sources": sources,
             "stages": tuple(build(Stage, s, f"stage {s.get('name', '?')}") for s in stages),
@@ -179,6 +183,8 @@ def recipe_from(table: dict[str, Any]) -> Recipe:
             )
         if stage.objective == "translation":
             raise DataError(f"Stage {stage.name!r} translates; that is for `tfm train translator`.")
+        if stage.objective not in OBJECTIVES_OF[recipe.architecture]:
+            raise DataError(f"Stage {stage.name!r}: a {recipe.architecture} cannot learn {stage.objective!r}.")
         if stage.row > recipe.model.max_positions:
             raise DataError(
                 f"Stage {stage.name!r}: a row of {stage.row} is longer than max_positions {recipe.model.max_positions}."
@@ -188,7 +194,7 @@ def recipe_from(table: dict[str, Any]) -> Recipe:
 
 def model_config(recipe: Recipe, vocab_size: int, eos_ids: tuple[int, ...]) -> ModelConfig:
     """The ModelConfig of a recipe, for a tokenizer of `vocab_size` pieces."""
-    return ModelConfig(vocab_size=vocab_size, eos_ids=eos_ids, bos_id=1, **asdict(recipe.model))
+    return ModelConfig(vocab_size=vocab_size, eos_ids=eos_ids, bos_id=1, **vars(recipe.model))
 
 
 def _check_source(name: str, source: Source) -> None:
@@ -221,6 +227,16 @@ def check_numbers(stage: Stage) -> None:
         raise DataError(f"Stage {stage.name!r}: no share may be negative, nor all of them zero.")
 
 
+def with_experts(model: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The table [model] with what [model.experts] says as an ExpertsConfig. Raises DataError that names the key."""
+    if not isinstance(model, Mapping) or "experts" not in model:
+        return model
+    try:
+        return {**model, "experts": build(ExpertsConfig, model["experts"], "model.experts")}
+    except CheckpointError as e:
+        raise DataError(f"The recipe's model: {e.message}") from e
+
+
 def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
     """A dataclass from a table: known keys only, none missing, values of its kinds, lists as tuples."""
     known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
@@ -244,6 +260,8 @@ def fits(value: Any, kind: Any) -> bool:
         return value in parts
     if origin in (tuple, list):
         return isinstance(value, (list, tuple)) and all(fits(v, parts[0]) for v in value)
+    if origin is UnionType:
+        return any(fits(value, part) for part in parts)
     if origin is Mapping:
         return isinstance(value, Mapping) and all(fits(v, parts[1]) for v in value.values())
     if kind in (int, float):
@@ -254,6 +272,8 @@ def fits(value: Any, kind: Any) -> bool:
 def _wanted(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return f"it is one of {', '.join(map(str, get_args(kind)))}"
+    if get_origin(kind) is UnionType:
+        return _wanted(get_args(kind)[0])
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
     return f"it must be {names.get(kind, 'a list of text' if get_origin(kind) is tuple else 'a table')}"
 

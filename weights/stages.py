@@ -13,21 +13,25 @@ from filelock import FileLock, Timeout
 from engine.api import Engine, ModelInfo
 from engine.checkpoint import load_config, load_model
 from engine.decoder import DecoderLM
-from engine.errors import DataError
+from engine.errors import DataError, UsageError
 from engine.events import TextDelta
 from engine.params import SamplingParams
 from engine.template import TFM, Message
 from engine.tokenizer import SentencePieceTokenizer
-from weights.data.mixture import Mixture
+from weights.data.masking import CHOSEN
 from weights.estimate import flops_per_token
 from weights.evaluate.bits import bits_per_byte
 from weights.evaluate.records import beginnings
+from weights.masked import measure as measure_encoder
+from weights.models.encoder import Encoder
+from weights.models.encoder_checkpoint import ENCODER, load_encoder
 from weights.recipe import Stage
-from weights.train.loop import Evaluate, Run, train
+from weights.starting_vectors import start_from_vectors
+from weights.train.loop import Evaluate, Rows, Run, train
 from weights.train.parallel import World
 from weights.train.plot import plot_losses
 from weights.train.state import load_state, trained_weights
-from weights.workshop import Workshop, fingerprint, initial_model, make_shards, make_tokenizer, say
+from weights.workshop import Workshop, fingerprint, initial_model, make_rows, make_tokenizer, say
 
 EVALUATED_BYTES = 16_000  # of each source, while training
 SAMPLED = SamplingParams(greedy=True, max_new_tokens=32)  # what a model says while it is trained
@@ -43,8 +47,7 @@ def run_stage(shop: Workshop, name: str) -> bool:
     with alone(shop):
         tokenizer = make_tokenizer(shop)
         model = begin(shop, stage, tokenizer)
-        mixture = Mixture(stage, make_shards(shop, stage, tokenizer), shop.recipe.seed)
-        return _run(shop, stage, tokenizer, model, mixture)
+        return _run(shop, stage, tokenizer, model, make_rows(shop, stage, tokenizer))
 
 
 class Place(Protocol):
@@ -72,19 +75,33 @@ def alone(shop: Place) -> Iterator[None]:
         lock.release()
 
 
-def begin(shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer) -> DecoderLM:
+def begin(shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer) -> DecoderLM | Encoder:
     """The model that a stage begins with: drawn from the seed, or with the weights of the stage before, or as given."""
     model = initial_model(shop, tokenizer)
     before = shop.recipe.stages[: shop.recipe.stages.index(stage)]
+    if shop.vectors is not None:
+        if before or shop.weights is not None:
+            raise UsageError("--vectors are for a new model, and this stage goes on with weights that are there.")
+        told = start_from_vectors(model.embedding, tokenizer, shop.vectors, shop.recipe.seed)
+        if shop.world.is_first:
+            say(told)
     if shop.weights is not None:
-        config = load_config(shop.weights)
-        _fill(model, load_model(shop.weights, config, torch.float32, torch.device("cpu")).state_dict(), shop.weights)
+        _fill(model, _given(shop.weights, model).state_dict(), shop.weights)
     elif before:
         take_weights(shop, model, before[-1])
     return model
 
 
-def _run(shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer, model: DecoderLM, mixture: Mixture) -> bool:
+def _given(directory: Path, like: DecoderLM | Encoder) -> DecoderLM | Encoder:
+    """The model of a directory, of the same architecture as another."""
+    if isinstance(like, Encoder):
+        return load_encoder(directory)[0]
+    return load_model(directory, load_config(directory), torch.float32, torch.device("cpu"))
+
+
+def _run(
+    shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer, model: DecoderLM | Encoder, rows: Rows
+) -> bool:
     home = shop.out / stage.name
     home.mkdir(parents=True, exist_ok=True)
     run = Run(
@@ -95,19 +112,19 @@ def _run(shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer, model:
         evaluate=_measure(shop, stage, tokenizer),
         world=shop.world,
         tensorboard=shop.tensorboard,
-        flops_per_token=flops_per_token(model.config, stage.row),
+        flops_per_token=_flops(model, stage),
     )
     if (state := load_state(home, run.fingerprint)) and state["done"]:
         if shop.world.is_first:
-            say(f"{stage.name}: all {mixture.n_steps} steps are done; there is nothing more to train")
+            say(f"{stage.name}: all {rows.n_steps} steps are done; there is nothing more to train")
         return True
     if shop.world.is_first:
         (home / "recipe.json").write_text(shop.recipe.as_json(), encoding="utf-8")
         say(
-            f"{stage.name}: {model.config.n_parameters:,} parameters, "
-            f"{mixture.n_steps} steps of {stage.batch * stage.row:,} tokens"
+            f"{stage.name}: {sum(p.numel() for p in model.parameters()):,} parameters, "
+            f"{rows.n_steps} steps of {stage.batch * stage.row:,} tokens"
         )
-    done = train(model, stage, mixture, run)
+    done = train(model, stage, rows, run)
     if shop.world.is_first:
         plot_losses(home, home / "losses.png")
         if not done:
@@ -115,8 +132,20 @@ def _run(shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer, model:
     return done
 
 
+def _flops(model: DecoderLM | Encoder, stage: Stage) -> float:
+    """Floating-point operations to train on one token of a row: an encoder's head works on the chosen ones alone."""
+    if not isinstance(model, Encoder):
+        return flops_per_token(model.config, stage.row)
+    layers = model.config.layers()
+    unread = (1 - CHOSEN) if stage.objective == "mlm" else 1.0
+    board = layers.n_layers * layers.n_heads * layers.head_dim * stage.row  # twice a causal one's
+    return flops_per_token(layers, stage.row) + 6.0 * (board - unread * layers.vocab_size * layers.d_model)
+
+
 def _measure(shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer) -> Evaluate:
     """What is measured while a stage runs: bits per byte of the held-out files, and what the model says."""
+    if shop.recipe.architecture == ENCODER:
+        return measure_encoder(shop.recipe, stage, shop.corpus, tokenizer)
     held_out = beginnings(shop.recipe, shop.corpus, EVALUATED_BYTES)
 
     def measure(model: DecoderLM) -> Mapping[str, Any]:
@@ -142,12 +171,12 @@ def _sample(model: DecoderLM, tokenizer: SentencePieceTokenizer, stage: Stage) -
     return f"{prompt} | " + "".join(e.text for e in events if isinstance(e, TextDelta))
 
 
-def take_weights(shop: Workshop, model: DecoderLM, stage: Stage) -> None:
+def take_weights(shop: Workshop, model: DecoderLM | Encoder, stage: Stage) -> None:
     """The weights that a finished stage left. Only they are needed: optimizers start anew in each stage."""
     _fill(model, _weights_of(shop, stage), shop.out / stage.name)
 
 
-def blend_weights(shop: Workshop, model: DecoderLM) -> None:
+def blend_weights(shop: Workshop, model: DecoderLM | Encoder) -> None:
     """What is exported: the last stage's weights, or an average of several stages' (Wortsman 2022).
 
     A little of the weights before tuning gives back some of what tuning made them forget.
@@ -166,7 +195,7 @@ def _weights_of(shop: Workshop, stage: Stage) -> dict[str, torch.Tensor]:
     return trained_weights(state)
 
 
-def _fill(model: DecoderLM, weights: Mapping[str, torch.Tensor], where: Path) -> None:
+def _fill(model: DecoderLM | Encoder, weights: Mapping[str, torch.Tensor], where: Path) -> None:
     """Put weights into a model. Raises DataError when they are another model's."""
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     if shapes != {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}:

@@ -15,9 +15,8 @@ from engine.errors import DataError
 from engine.tokenizer import SentencePieceTokenizer
 from weights.data.pairs import BOS, EOS, PAD, EncodedPairs, Pair, PairRows, controls, encode_pairs, read_pairs, required
 from weights.data.readers import Report
-from weights.evaluate.translation import evaluate_translator, held_out_bits, sample
+from weights.evaluate.translation import held_out_bits, sample
 from weights.models.checkpoint import TranslatorModel, build_model, save_translator
-from weights.models.translate import Translator
 from weights.objectives import translation
 from weights.stages import alone
 from weights.train.loop import Run, train
@@ -167,13 +166,3 @@ def export(shop: TranslatorShop) -> Path:
     model.load_state_dict(trained_weights(state))
     save_translator(shop.out / "model", model, shop.tokenizer_path, shop.languages)
     return shop.out / "model"
-
-
-def evaluate_model(shop: TranslatorShop) -> str:
-    """Measure the exported model on the held-out pairs, beside the dictionary; writes evaluation.json, as JSON."""
-    translator = Translator.load(shop.out / "model")
-    train = {n: shop.pairs(n, "train") for n in shop.languages}
-    valid = {n: shop.pairs(n, "valid") for n in shop.languages if shop.recipe.languages[n].valid}
-    told = json.dumps(evaluate_translator(translator, train, valid), indent=1)
-    (shop.out / "evaluation.json").write_text(told + "\n", encoding="utf-8")
-    return told

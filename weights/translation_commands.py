@@ -23,7 +23,7 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value, as in model.d_model=256.")
 ]
 EvaluateOption = Annotated[
-    bool, typer.Option("--evaluate", help="Only measure the model that was made: chrF, BLEU, and a dictionary's.")
+    bool, typer.Option("--evaluate", help="Only measure the model that was made: `tfm eval --json --card` of it.")
 ]
 
 
@@ -38,15 +38,18 @@ def translator(
 
     parsed = read_translator_recipe(recipe, tuple(changes or ()))  # before torch: a mistake is told at once
     begin_run(out, threads)
+    if evaluate:
+        from weights.evaluate.translator import Request, run
+
+        run(Request(out / "model", corpus, parsed, as_json=True, card=True, threads=threads))
+        return
     from engine.hardware import resolve_device
     from weights.train.parallel import world
-    from weights.translation import TranslatorShop, evaluate_model, export, run_translator
+    from weights.translation import TranslatorShop, export, run_translator
 
     shop = TranslatorShop(
         parsed, corpus, out, compiled=compiled, strict=strict, stop_after=stop_after, tensorboard=tensorboard
     )
-    if evaluate:
-        return typer.echo(evaluate_model(shop))
     with world("replicate", resolve_device(device)) as joined:
         done = run_translator(replace(shop, world=joined))
     if done and joined.is_first:

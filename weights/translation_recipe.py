@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.errors import CheckpointError, DataError
 from weights.models.config import ARCHITECTURES, TranslatorConfig, config_from
-from weights.recipe import Stage, TokenizerRecipe, build, check_numbers, fits, read_table
+from weights.recipe import Stage, TokenizerRecipe, build, check_numbers, fits, read_table, with_experts
 
 OF_TOKENIZER = ("vocab_size", "bos_id", "eos_id", "pad_id")  # fields of a config that no recipe gives
 
@@ -56,6 +56,7 @@ def read_translator_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Trans
         table
         | {
             "languages": {n: build(LanguageRecipe, t, f"languages.{n}") for n, t in languages.items()},
+            "model": with_experts(table.get("model", {})),
             "tokenizer": build(TokenizerRecipe, table.get("tokenizer", {}), "tokenizer"),
             "stage": build(Stage, stages[0], f"stage {stages[0].get('name', '?')}"),
         },

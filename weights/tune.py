@@ -235,7 +235,7 @@ def _shard(tuning: Tuning, engine: Engine, records: list[Record]) -> Shard:
 
 
 def _template(tuning: Tuning, engine: Engine) -> ChatTemplate:
-    if engine.template is None:
+    if not isinstance(engine.template, ChatTemplate):
         raise DataError(
             f"{tuning.base} has no chat template that is built in, so conversations cannot be tuned to it.",
             "Choose one with --template.",

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,10 +17,17 @@ from engine.template import TFM
 from engine.tokenizer import SentencePieceTokenizer
 from weights.data.examples import make_examples
 from weights.data.grounding import Grounding
+from weights.data.mixture import Mixture
+from weights.data.passages import Passages
 from weights.data.readers import Report
 from weights.data.shards import Shard, build_shard, records, render, shard_key
 from weights.data.vocabulary import CONTROL_PIECES, train_tokenizer
-from weights.recipe import Recipe, Stage, model_config
+from weights.masked import contrastive_rows, initial_encoder, masked_rows
+from weights.models.encoder import Encoder
+from weights.models.encoder_checkpoint import ENCODER
+from weights.models.reading import CONTROLS
+from weights.recipe import ModelRecipe, Recipe, Stage, model_config
+from weights.train.loop import Rows
 from weights.train.parallel import World
 
 
@@ -34,6 +42,7 @@ class Workshop:
     compiled: bool | None = None  # None: where a C compiler is found
     stop_after: int | None = None
     weights: Path | None = None  # a model directory whose weights a stage begins with, instead of those before it
+    vectors: Path | None = None  # word vectors that the first stage's embedding begins with
     tensorboard: bool = False
     world: World = field(default_factory=World)
 
@@ -50,7 +59,10 @@ class Workshop:
 
 def make_tokenizer(shop: Workshop) -> SentencePieceTokenizer:
     """The recipe's tokenizer: trained on an even sample of all sources, unless it is there already."""
-    return tokenizer_at(shop.tokenizer_path, shop.recipe.tokenizer.vocab_size, _tokenizer_texts(shop), shop.world)
+    controls = CONTROLS if shop.recipe.architecture == ENCODER else CONTROL_PIECES
+    return tokenizer_at(
+        shop.tokenizer_path, shop.recipe.tokenizer.vocab_size, _tokenizer_texts(shop), shop.world, controls
+    )
 
 
 def tokenizer_at(
@@ -89,8 +101,13 @@ def _tokenizer_texts(shop: Workshop) -> Iterator[str]:
                 break
 
 
-def grounding_of(shop: Workshop, stage: Stage) -> Grounding | None:
-    """How a stage's conversations are grounded, if any are; makes the command examples when they are not there."""
+def grounding_of(shop: Workshop, stage: Stage) -> Grounding | Passages | None:
+    """What becomes of a stage's records: conversations are grounded if any are to be, an encoder reads passages.
+
+    Makes the command examples when they are not there.
+    """
+    if stage.objective == "mlm":
+        return Passages()
     if not stage.grounded:
         return None
     if not shop.examples_path.is_file() and shop.world.is_first:
@@ -127,8 +144,18 @@ def tell_bad_lines(report: Report) -> None:
         say(f"{len(report.bad)} bad lines were left out")
 
 
-def initial_model(shop: Workshop, tokenizer: SentencePieceTokenizer) -> DecoderLM:
-    """The recipe's decoder with the weights that its seed draws."""
+def make_rows(shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer) -> Rows:
+    """Where a stage's batches come from."""
+    if stage.objective == "contrastive":
+        return contrastive_rows(shop.recipe, stage, shop.corpus, tokenizer)
+    mixture = Mixture(stage, make_shards(shop, stage, tokenizer), shop.recipe.seed)
+    return masked_rows(mixture, tokenizer, shop.recipe.seed) if stage.objective == "mlm" else mixture
+
+
+def initial_model(shop: Workshop, tokenizer: SentencePieceTokenizer) -> DecoderLM | Encoder:
+    """The recipe's model with the weights that its seed draws."""
+    if shop.recipe.architecture == ENCODER:
+        return initial_encoder(shop.recipe, tokenizer)
     end = tokenizer.control_id(TFM.end_of_turn)
     eos = tokenizer.control_id("</s>")
     config = model_config(shop.recipe, tokenizer.vocab_size, tuple(i for i in (end, eos) if i is not None))
@@ -142,13 +169,28 @@ def fingerprint(shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer)
     recipe = shop.recipe
     upto = recipe.stages[: recipe.stages.index(stage) + 1]
     given = [] if shop.weights is None else [contents(shop.weights)]
+    given += [] if shop.vectors is None else [digest_of(shop.vectors)]
     keys = [
         shard_key(n, recipe.sources[n], shop.corpus, tokenizer, recipe.seed, grounding)
         for s, grounding in ((s, grounding_of(shop, s)) for s in upto)
         for n in s.shares
     ]
-    facts = json.dumps([asdict(recipe.model), [asdict(s) for s in upto], keys, recipe.seed, *given], sort_keys=True)
+    facts = json.dumps([_told(recipe.model), [asdict(s) for s in upto], keys, recipe.seed, *given], sort_keys=True)
     return hashlib.sha256(facts.encode()).hexdigest()
+
+
+def _told(model: ModelRecipe) -> dict[str, Any]:
+    """What a recipe says of a model, without what it leaves out: a key that is new here spoils no fingerprint."""
+    return {key: value for key, value in asdict(model).items() if value is not None}
+
+
+def digest_of(path: Path) -> str:
+    """A hash of a file. Raises DataError when there is none."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as e:
+        raise DataError(f"{path} cannot be read: {e.strerror or e}.") from e
 
 
 def contents(directory: Path) -> str:

@@ -151,6 +151,8 @@ def show(chat: Chat, argument: str) -> Next:
     if info.adapter:
         chat.screen.tell(f"adapter {info.adapter}")
     chat.screen.tell(f"template {info.template} ({info.template_source})")
+    for remark in chat.engine.remarks():
+        chat.screen.tell(f"- {remark}")
     system(chat, "")
     _tell_settings(chat, [name for name in SETTABLE if chat.settings.values[name].rank != Rank.DEFAULT])
     return Next.PROMPT

@@ -38,6 +38,8 @@ def talk(settings: Settings, *, loader: Callable[..., "Engine"] | None = None, s
     escapes = screen.person.fileno() if screen.person.isatty() and not screen.plain else None
     with restored(stdin, escapes):
         screen.tell(f"{chat.engine.info.name} ({chat.engine.info.parameters / 1e6:.1f}M). /help shows what you can do.")
+        for remark in engine.remarks():
+            screen.aside(remark)
         return converse(chat, reader_for(screen, stdin, history_file()), interactive=True)
 
 

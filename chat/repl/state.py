@@ -73,7 +73,8 @@ class Chat:
         answer = Answer()
         events = self.engine.chat(fit.messages, params, overflow=self.overflow, cancelled=interrupt)
         try:
-            answer.show(events, self.screen, interrupt, self.screen.renderer())
+            folded = self.settings["hide_thinking"]
+            answer.show(events, self.screen, interrupt, self.screen.renderer(), hide_thinking=folded)
         except KeyboardInterrupt:
             pass  # a second Ctrl-C: it ends at once, and what there is of it is kept
         finally:
@@ -105,7 +106,7 @@ class Chat:
         self.last = answer.finish
         cut = answer.finish is None or answer.finish.reason == "interrupted"
         if answer.ids or not cut:
-            self.conversation.keep(answer.text, answer.ids, cut=cut)
+            self.conversation.keep(answer.content, answer.ids, cut=cut)
         else:
             self.conversation.restore()
 

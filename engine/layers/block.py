@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from engine.config import ModelConfig
 from engine.layers.attention import Attention, CrossAttention, Memory, Step
+from engine.layers.experts import Experts
 from engine.layers.feedforward import feed_forward
 from engine.layers.norms import make_norm
 
@@ -26,7 +27,7 @@ class Block(nn.Module):
         self.attention_norm = make_norm(config)
         self.attention = Attention(config)
         self.mlp_norm = make_norm(config)
-        self.mlp = feed_forward(config)
+        self.mlp = feed_forward(config) if config.experts is None else Experts(config)
 
     def forward(self, x: Tensor, step: Step, cache: "LayerCache | None" = None) -> Tensor:
         return self._fed_forward(self._attended(x, step, cache), step)
@@ -38,8 +39,13 @@ class Block(nn.Module):
 
     def _fed_forward(self, x: Tensor, step: Step) -> Tensor:
         if self.norm_after:
-            return self.mlp_norm(x + _dropped(self.mlp(x), step.dropout))  # type: ignore[no-any-return]
-        return x + _dropped(self.mlp(self.mlp_norm(x)), step.dropout)
+            return self.mlp_norm(x + _dropped(self._mlp(x, step), step.dropout))  # type: ignore[no-any-return]
+        return x + _dropped(self._mlp(self.mlp_norm(x), step), step.dropout)
+
+    def _mlp(self, x: Tensor, step: Step) -> Tensor:
+        if isinstance(self.mlp, Experts):
+            return self.mlp(x, step.router_losses, step.real)  # type: ignore[no-any-return]
+        return self.mlp(x)  # type: ignore[no-any-return]
 
 
 class CrossBlock(Block):

@@ -6,30 +6,34 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.config import ModelConfig
+from engine.config import GATED, ModelConfig
 from engine.layers.linear import Linear
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": functional.relu,
     "gelu": functional.gelu,
     "gelu_tanh": partial(functional.gelu, approximate="tanh"),
+    "silu": functional.silu,
+    "swiglu": functional.silu,  # of the gate
+    "geglu_tanh": partial(functional.gelu, approximate="tanh"),  # of the gate
 }
 
 
 class GatedMLP(nn.Module):
-    """down(silu(gate(x)) * up(x)): SwiGLU (Shazeer 2020). B T C -> B T C.
+    """down(activation(gate(x)) * up(x)): SwiGLU with silu, GEGLU with gelu (Shazeer 2020). B T C -> B T C.
 
     gate and up are one matrix, gate's rows first: one pass over x, one call on the decode path.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        self.activation = ACTIVATIONS[config.activation]
         self.gate_up = Linear(config.d_model, 2 * config.d_ff, bias=config.mlp_bias)
         self.down = Linear(config.d_ff, config.d_model, bias=config.mlp_bias)
 
     def forward(self, x: Tensor) -> Tensor:
         gate, up = self.gate_up(x).chunk(2, dim=-1)
-        return self.down(functional.silu(gate) * up)  # type: ignore[no-any-return]
+        return self.down(self.activation(gate) * up)  # type: ignore[no-any-return]
 
 
 class MLP(nn.Module):
@@ -47,4 +51,4 @@ class MLP(nn.Module):
 
 def feed_forward(config: ModelConfig) -> nn.Module:
     """The feed-forward part of the config's kind."""
-    return GatedMLP(config) if config.activation == "swiglu" else MLP(config)
+    return GatedMLP(config) if config.activation in GATED else MLP(config)

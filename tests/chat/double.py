@@ -99,6 +99,9 @@ class ScriptedEngine:
     def tokenize(self, text: str) -> list[int]:
         return self.tokenizer.encode(text)
 
+    def remarks(self) -> tuple[str, ...]:
+        return ()
+
     def prompt_ids(self, messages: Sequence[Message], *, prefill: str = "") -> list[int]:
         ids: list[int] = []
         for segment in TFM.render(messages):

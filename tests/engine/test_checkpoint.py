@@ -395,7 +395,7 @@ def test_nothing_in_the_directory_is_executed(directory: Path, tmp_path: Path) -
     ],
 )
 def test_a_hostile_template_is_not_run(jinja: str, engine_dir: Path, tmp_path: Path) -> None:
-    """X7: a Jinja template is compared with those that are known, and nothing else."""
+    """X7: it fails in the sandbox, is told why it is not used, and nothing else happens."""
     copied = tmp_path / "model"
     shutil.copytree(engine_dir, copied)
     edit(copied / "tokenizer_config.json", lambda c: c.update(chat_template=jinja))

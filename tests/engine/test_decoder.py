@@ -10,13 +10,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
-from tiny import KINDS, TINY, complete, greedy, random_ids, rules, tiny_model
+from tiny import KINDS, OTHER_KINDS, TINY, complete, greedy, random_ids, rules, tiny_model
 
 from engine.cache import KVCache
 from engine.checkpoint import load_config, load_model
 from engine.decoder import DecoderLM
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "llama"
+ALL = KINDS | OTHER_KINDS
 CASES = sorted(path.stem for path in GOLDENS.glob("*.json"))
 NEEDED = {
     "mha",
@@ -85,10 +86,10 @@ def test_logits_equal_those_of_transformers_now(case: str, tmp_path: Path) -> No
     assert torch.allclose(load_golden(case, tmp_path)(ids)[0], expected, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL)
 def test_one_at_a_time_and_in_chunks_of_three_gives_the_logits_of_one_pass(kind: str) -> None:
     """K2"""
-    model, ids = tiny_model(KINDS[kind]), torch.tensor([random_ids(40)])
+    model, ids = tiny_model(ALL[kind]), torch.tensor([random_ids(40)])
     whole = model(ids)
     for size in (1, 3):
         cache = KVCache(model.config)
@@ -96,10 +97,10 @@ def test_one_at_a_time_and_in_chunks_of_three_gives_the_logits_of_one_pass(kind:
         assert torch.allclose(torch.cat(parts, 1), whole, atol=1e-4, rtol=0)
 
 
-@given(sizes=st.lists(st.integers(1, 30), min_size=1, max_size=8), kind=st.sampled_from(sorted(KINDS)))
+@given(sizes=st.lists(st.integers(1, 30), min_size=1, max_size=8), kind=st.sampled_from(sorted(ALL)))
 def test_any_split_into_chunks_gives_the_logits_of_one_pass(sizes: list[int], kind: str) -> None:
     """K1, K2"""
-    model, ids = tiny_model(KINDS[kind]), torch.tensor([random_ids(sum(sizes))])
+    model, ids = tiny_model(ALL[kind]), torch.tensor([random_ids(sum(sizes))])
     cache = KVCache(model.config)
     parts = [model(part, cache) for part in ids.split(sizes, dim=1)]
     assert cache.length == sum(sizes)
@@ -165,5 +166,5 @@ def test_initial_weights_follow_the_generator_and_the_written_table() -> None:
 
 
 def test_number_of_parameters_is_counted_as_it_is() -> None:
-    for config in KINDS.values():
+    for config in ALL.values():
         assert config.n_parameters == sum(p.numel() for p in DecoderLM(config).parameters())

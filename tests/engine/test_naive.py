@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import KINDS, TINY, complete, greedy, random_ids, tiny_model
+from tiny import KINDS, OTHER_KINDS, TINY, complete, greedy, random_ids, tiny_model
 
 from engine.api import load_engine
 from engine.cache import KVCache
 from engine.decoder import DecoderLM
 from engine.naive import naive_greedy, naive_logits
 
+ALL = KINDS | OTHER_KINDS
 SHIPPED = Path(__file__).parents[2] / "weights" / "default"
 # bf16 has 8 bits of mantissa: one rounding is up to 2**-9 of a number. A logit is a sum that passed some ten roundings
 # per layer, so two ways of it differ by some hundredths of the spread (standard deviation) of the logits. Over
@@ -40,10 +41,10 @@ def defined(model: DecoderLM) -> list[int]:
     return naive_ids_without_end(model, random_ids(50), 200, [0, 1, 2])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL)
 def test_one_pass_gives_the_logits_of_the_definition(kind: str) -> None:
     """K2, A1: for every shape and every kind of position."""
-    model, ids = tiny_model(KINDS[kind], seed=1), random_ids(90)
+    model, ids = tiny_model(ALL[kind], seed=1), random_ids(90)
     assert torch.allclose(model(torch.tensor([ids]))[0], naive_logits(model, ids), atol=1e-4, rtol=0)
 
 
@@ -64,9 +65,9 @@ def test_cached_generation_equals_the_definition_for_200_tokens(
     assert generation.splits == [min(chunk, 50 - n) for n in range(0, 50, chunk)]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL)
 def test_cached_generation_equals_the_definition_for_every_kind_of_model(kind: str) -> None:
-    model, prompt = tiny_model(KINDS[kind], seed=5), random_ids(30, seed=2)
+    model, prompt = tiny_model(ALL[kind], seed=5), random_ids(30, seed=2)
     expected = naive_ids_without_end(model, prompt, 40, [0, 1, 2])
     assert complete(model, prompt, greedy(40), chunk=7).completion == expected
 

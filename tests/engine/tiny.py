@@ -32,6 +32,21 @@ KINDS: dict[str, ModelConfig] = {
     "yarn": replace(TINY, rope_scaling=YARN, head_dim=16, rope_theta=100.0),
     "llama3": replace(TINY, rope_scaling=LLAMA3, head_dim=16, rope_theta=500.0),
 }
+# And of each score function, kind of position and rank of values, which no family of checkpoints has.
+OTHER_KINDS: dict[str, ModelConfig] = {
+    "dot": replace(TINY, score="dot", positions="none"),
+    "bilinear": replace(TINY, score="bilinear"),
+    "additive": replace(TINY, score="additive", positions="alibi"),
+    "cosine": replace(TINY, score="cosine", positions="learned"),
+    "scaled cosine mqa": replace(TINY, score="scaled_cosine", n_kv_heads=1),
+    "sinusoidal": replace(TINY, positions="sinusoidal"),
+    "learned": replace(TINY, positions="learned"),
+    "alibi": replace(TINY, positions="alibi"),
+    "alibi of three heads": replace(TINY, positions="alibi", n_heads=3, n_kv_heads=3, head_dim=7),
+    "none": replace(TINY, positions="none"),
+    "values of rank 3": replace(TINY, value_rank=3, attention_bias=True),
+    "values of rank 24, additive": replace(TINY, value_rank=24, score="additive", n_kv_heads=1),
+}
 
 
 def tiny_model(config: ModelConfig = TINY, seed: int = 0, dtype: torch.dtype = torch.float32) -> DecoderLM:
@@ -42,7 +57,7 @@ def tiny_model(config: ModelConfig = TINY, seed: int = 0, dtype: torch.dtype = t
         for name, p in model.named_parameters():
             if name.endswith("norm.weight"):
                 p.copy_(1 + 0.2 * torch.randn(p.shape, generator=generator))
-            elif name.endswith("bias"):
+            elif name.endswith(("bias", "log_scale")):
                 p.copy_(0.3 * torch.randn(p.shape, generator=generator))
             else:
                 scale = 0.5 if "embedding" in name or "head" in name else 1.5 / p.shape[-1] ** 0.5

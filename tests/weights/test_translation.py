@@ -131,7 +131,7 @@ def test_the_finished_model_is_measured_beside_a_dictionary(place: Path, capsys:
     capsys.readouterr()
     assert train(place, "out", "--evaluate") == 0
     told = json.loads(capsys.readouterr().out)
-    assert told == json.loads((place / "out" / "evaluation.json").read_text())
+    assert (place / "out" / "model" / "README.md").read_text().startswith("# tfm toy\n")
     assert told["dictionary"]["fr"]["chrF"] > 60 > told["model"]["fr"]["chrF"]  # word by word is right here
     assert told["model"]["fr"]["by_words"]["1-5"]["sentences"] == told["model"]["fr"]["sentences"] == 9
 
@@ -140,7 +140,7 @@ def test_without_sacrebleu_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
     def none(name: str, *args: Any, **more: Any) -> Any:
-        if name == "sacrebleu":
+        if name.startswith("sacrebleu"):
             raise ImportError(name)
         return real(name, *args, **more)
 

@@ -189,6 +189,10 @@ class PairRows:
         """Optimizer steps in the stage: the bundles, in whole batches."""
         return max(1, len(self._bundles) // self.stage.batch)
 
+    def n_pairs(self, steps: int) -> int:
+        """The pairs in the first so many steps, those that come again counted again."""
+        return sum(len(bundle) for _, bundle in self._bundles[: steps * self.stage.batch])
+
     def batch(self, first_row: int, rows: int) -> PairBatch:
         """Bundles first_row .. first_row + rows - 1, padded to the widest of them."""
         chosen = [self._bundles[r % len(self._bundles)] for r in range(first_row, first_row + rows)]

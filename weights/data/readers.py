@@ -105,6 +105,11 @@ def _parallel(row: list[str], rng: random.Random) -> Record:
     return Record(text=f"{row[0]}\n{row[1]}")
 
 
+def _first(row: list[str], rng: random.Random) -> Record:
+    del rng
+    return Record(text=row[0])
+
+
 def _sentiment(row: list[str], rng: random.Random) -> Record:
     del rng
     if row[0] not in ("positive", "negative"):
@@ -121,7 +126,7 @@ JSON_FORMATS: dict[str, Callable[[dict[str, Any], random.Random], Record]] = {
     "text": _text, "chat": _chat, "shell": _shell, "qa": _qa,
 }  # fmt: skip
 TSV_FORMATS: dict[str, Callable[[list[str], random.Random], Record]] = {
-    "parallel": _parallel, "sentiment": _sentiment, "pairs": _pairs,
+    "parallel": _parallel, "first": _first, "sentiment": _sentiment, "pairs": _pairs,
 }  # fmt: skip
 FORMATS = (*JSON_FORMATS, *TSV_FORMATS, "plain", "own")
 

@@ -21,6 +21,7 @@ from engine.errors import DataError
 from engine.template import TFM, ChatTemplate, Segment
 from engine.tokenizer import SentencePieceTokenizer, encode_segments
 from weights.data.grounding import Grounding
+from weights.data.passages import Passages
 from weights.data.readers import Record, Report, generate_own, read_file
 from weights.recipe import Source
 
@@ -81,7 +82,7 @@ def render(record: Record, template: ChatTemplate = TFM) -> list[tuple[Segment, 
 
 def shard_key(
     name: str, source: Source, corpus: Path, tokenizer: SentencePieceTokenizer, seed: int,
-    grounding: Grounding | None = None,
+    grounding: Grounding | Passages | None = None,
 ) -> str:  # fmt: skip
     """A hash of all that decides a shard: the source's recipe, its files, the tokenizer, the code and tables here."""
     digest = hashlib.sha256(json.dumps([name, asdict(source), seed, grounding and grounding.digest]).encode())
@@ -95,7 +96,7 @@ def shard_key(
 
 def build_shard(
     name: str, source: Source, corpus: Path, tokenizer: SentencePieceTokenizer, seed: int, cache: Path, report: Report,
-    grounding: Grounding | None = None,
+    grounding: Grounding | Passages | None = None,
 ) -> Shard:  # fmt: skip
     """The shard of a source, from the cache when it is there. A build that is cut leaves no shard behind."""
     home = cache / shard_key(name, source, corpus, tokenizer, seed, grounding)

@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from engine.api import load_engine
-from engine.errors import DataError, UsageError
+from engine.errors import UsageError
 from weights.evaluate.card import write_card
 from weights.evaluate.measure import Setting, evaluate, find_lookup
+from weights.evaluate.records import require_files
 from weights.evaluate.samples import write_samples
 from weights.recipe import Recipe
 
@@ -37,13 +38,7 @@ def run(request: Request) -> dict[str, Any]:
     Raises DataError for a corpus that lacks files, before anything is loaded.
     """
     recipe = request.recipe
-    files = [file for s in recipe.sources.values() if s.valid for file in (*s.files, *s.valid)]
-    missing = [file for file in files if not (request.corpus / file).is_file()]
-    if missing:
-        raise DataError(
-            f"The corpus {request.corpus} lacks {missing[0]}{f' and {len(missing) - 1} more' if missing[1:] else ''}.",
-            "Give the directory of the recipe's files with --corpus.",
-        )
+    require_files(request.corpus, (f for s in recipe.sources.values() if s.valid for f in (*s.files, *s.valid)))
     if request.samples and not request.samples.parent.is_dir():
         raise UsageError(f"There is no directory {request.samples.parent} for --samples.")
     engine = load_engine(request.model, dtype="float32", threads=request.threads)

@@ -25,8 +25,10 @@ def summary(run: Path) -> dict[str, Any]:
     if not recipes:
         return {}
     recipe = json.loads(max(recipes, key=lambda path: path.stat().st_mtime).read_text(encoding="utf-8"))
-    stages = [_stage(stage, files[stage["name"]]) for stage in recipe["stages"] if stage["name"] in files]
-    return {"recipe": recipe["name"], "seed": recipe["seed"], "sources": list(recipe["sources"]), "stages": stages}
+    stages = recipe.get("stages") or [recipe["stage"]]  # a translator's has one, and languages for sources
+    told = [_stage(stage, files[stage["name"]]) for stage in stages if stage["name"] in files]
+    sources = list(recipe.get("sources") or recipe["languages"])
+    return {"recipe": recipe["name"], "seed": recipe["seed"], "sources": sources, "stages": told}
 
 
 def _stage(stage: dict[str, Any], metrics: Path) -> dict[str, Any]:

@@ -1,12 +1,23 @@
 """The held-out records that a model is measured on: the beginning of each source's validation files."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from engine.errors import DataError
 from weights.data.readers import Record, Report
 from weights.data.shards import records
 from weights.recipe import Recipe
+
+
+def require_files(corpus: Path, files: Iterable[str]) -> None:
+    """Raise DataError that names the first of the files that the corpus lacks, and says how many there are."""
+    missing = [file for file in dict.fromkeys(files) if not (corpus / file).is_file()]
+    if missing:
+        raise DataError(
+            f"The corpus {corpus} lacks {missing[0]}{f' and {len(missing) - 1} more' if missing[1:] else ''}.",
+            "Give the directory of the recipe's files with --corpus.",
+        )
 
 
 def beginnings(recipe: Recipe, corpus: Path, size: int) -> dict[str, list[Record]]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -37,7 +38,7 @@ def held_out_bits(
 
 def sample(model: TranslatorModel, tokenizer: SentencePieceTokenizer, languages: Sequence[str]) -> str:
     """What becomes of one sentence, greedily."""
-    translator = Translator(model, tokenizer, languages)
+    translator = Translator.of(model, tokenizer, languages)
     return " | ".join(translator.translate([SAMPLE], language, Options(beam=1))[0].text for language in languages)
 
 
@@ -46,20 +47,25 @@ def scores(ours: Sequence[str], truth: Sequence[str]) -> dict[str, float]:
 
     Raises DataError when sacrebleu is not installed.
     """
-    sacrebleu = _sacrebleu()
-    references = [list(truth)]
-    return {
-        "chrF": round(sacrebleu.corpus_chrf(list(ours), references).score, 2),
-        "BLEU": round(sacrebleu.corpus_bleu(list(ours), references).score, 2),
-    }
+    return {name: round(m.corpus_score(list(ours), [list(truth)]).score, 2) for name, m in metrics().items()}
 
 
-def _sacrebleu() -> Any:
+def metrics() -> dict[str, Any]:
+    """The two metrics of sacreBLEU, with its defaults. Raises DataError when it is not installed."""
     try:
-        import sacrebleu
+        from sacrebleu.metrics.bleu import BLEU
+        from sacrebleu.metrics.chrf import CHRF
     except ImportError as e:
         raise DataError("chrF and BLEU need the package sacrebleu.", "pip install sacrebleu") from e
-    return sacrebleu
+    return {"chrF": CHRF(), "BLEU": BLEU()}
+
+
+def signatures() -> dict[str, str]:
+    """By metric, how it is computed with one reference for each sentence, in sacreBLEU's own words."""
+    chosen = metrics()
+    for metric in chosen.values():
+        metric.corpus_score(["x"], [["x"]])  # it knows the number of references once it has seen some
+    return {name: str(metric.get_signature()) for name, metric in chosen.items()}
 
 
 def measure(
@@ -81,21 +87,36 @@ def measure(
     return told
 
 
-def evaluate_translator(
-    translator: Translator, train: Mapping[str, Sequence[Pair]], valid: Mapping[str, Sequence[Pair]],
-    options: Options = Options(),
-) -> dict[str, Any]:  # fmt: skip
-    """The numbers of a card: the model by beam and greedily, and the dictionary learned from the training pairs."""
-    _sacrebleu()  # a missing package is told before the work
-    dictionaries = {language: Dictionary.learn(pairs) for language, pairs in train.items()}
-    greedy = Options(beam=1)
+def by_search(translator: Translator, options: Options) -> Callable[[Sequence[str], str], Sequence[str]]:
+    """How `measure` has a translator translate."""
+    return lambda texts, to: [found.text for found in translator.translate(texts, to, options)]
+
+
+def model_numbers(translator: Translator, valid: Mapping[str, Sequence[Pair]]) -> dict[str, Any]:
+    """What is told of any model, beside its scores: how large it is, and bits per byte of the true translations."""
     return {
-        "model": measure(lambda t, to: [x.text for x in translator.translate(t, to, options)], valid),
-        "greedy": measure(lambda t, to: [x.text for x in translator.translate(t, to, greedy)], valid),
-        "dictionary": measure(lambda texts, to: [dictionaries[to].translate(t) for t in texts], valid),
-        "beam": options.beam, "length_penalty": options.length_penalty,
         "parameters": sum(p.numel() for p in translator.model.parameters()),
         "bits_per_byte": {
             n: round(held_out_bits(translator.model, translator.tokenizer, n, pairs), 4) for n, pairs in valid.items()
+        },
+    }
+
+
+def evaluate_translator(
+    translator: Translator, train: Mapping[str, Sequence[Pair]], valid: Mapping[str, Sequence[Pair]],
+    baselines: Mapping[str, Translator] = MappingProxyType({}), options: Options = Options(),
+) -> dict[str, Any]:  # fmt: skip
+    """The model by beam and greedily, the dictionary learned from the training pairs, and other models by beam."""
+    told_how = signatures()  # a missing package is told before the work
+    dictionaries = {language: Dictionary.learn(train[language]) for language in valid}
+    return {
+        "model": measure(by_search(translator, options), valid),
+        "greedy": measure(by_search(translator, Options(beam=1)), valid),
+        "dictionary": measure(lambda texts, to: [dictionaries[to].translate(t) for t in texts], valid),
+        "beam": options.beam, "length_penalty": options.length_penalty, "signatures": told_how,
+        **model_numbers(translator, valid),
+        "baselines": {
+            name: {"scores": measure(by_search(other, options), valid), **model_numbers(other, valid)}
+            for name, other in baselines.items()
         },
     }  # fmt: skip

@@ -6,16 +6,18 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.checkpoint import SINGLE, complete_directory, open_tensors, read_json, write_json
 from engine.errors import CheckpointError
 from engine.tokenizer import SentencePieceTokenizer
 from weights.models.config import ARCHITECTURES, LSTMConfig, TranslatorConfig, config_from
+from weights.models.kinds import wrong_kind
 from weights.models.rnn import LSTMSeq2Seq
 from weights.models.seq2seq import Seq2Seq
 
 TranslatorModel = Seq2Seq | LSTMSeq2Seq
+FOREIGN = ("MBartForConditionalGeneration", "MarianMTModel", "T5ForConditionalGeneration")  # of hf_checkpoint.py
 
 
 def build_model(config: TranslatorConfig) -> TranslatorModel:
@@ -49,10 +51,8 @@ def load_translator(
     named = raw.pop("architectures", None)
     name = named[0] if isinstance(named, list) and named else None
     if name not in ARCHITECTURES:
-        raise CheckpointError(
-            f"{directory} holds a {name or 'model without a name'}, which does not translate.",
-            f"A translator is a {' or a '.join(ARCHITECTURES)}.",
-        )
+        hint = f"A translator is a {' or a '.join((*ARCHITECTURES, *FOREIGN))}."
+        raise wrong_kind(directory, name, "does not translate", hint)
     languages = raw.pop("languages", None)
     if not isinstance(languages, list) or not languages or not all(isinstance(x, str) for x in languages):
         raise CheckpointError(f"{directory}: config.json names no languages.")
@@ -64,13 +64,13 @@ def load_translator(
             f"{directory}: the tokenizer has {tokenizer.vocab_size} pieces and the model {config.vocab_size}."
         )
     model = build_model(config).to(dtype)
-    _fill(model, directory / SINGLE)
+    fill_model(model, directory / SINGLE)
     return model.eval().requires_grad_(False), tokenizer, tuple(languages)
 
 
 @torch.no_grad()
-def _fill(model: TranslatorModel, path: Path) -> None:
-    """Copy the tensors of a file into a model."""
+def fill_model(model: nn.Module, path: Path) -> None:
+    """Copy the tensors of a file into a model of the same names. Raises CheckpointError that names what differs."""
     if not path.is_file():
         raise CheckpointError(f"There is no {path.name} in {path.parent}.")
     parameters: dict[str, Tensor] = dict(model.named_parameters())

@@ -26,7 +26,7 @@ class EncoderDecoder(Protocol):
         """The State after reading source ids B S, with room for `limit` target positions."""
 
     def step(self, ids: Tensor, state: Any) -> Tensor:
-        """Logits B V after one more target id in each row (B)."""
+        """Logits B V after one more target id in each row (B). They are the caller's, who may write over them."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,9 @@ class Search:
     """How a translation is searched.
 
     rules: which tokens end one and which may not occur. length_penalty: alpha of Wu 2016 (GNMT), equation 14: a score
-    is logprob / ((5 + length) / 6)^alpha; 0 compares bare sums, which prefers short ones.
+    is logprob / ((5 + length) / 6)^alpha; 0 compares bare sums, which prefers short ones. prefix: what all begin
+    with, beyond bos; it is neither counted nor part of what is found. no_repeat: no run of so many tokens may occur
+    twice (Paulus 2017); 0 is off.
     """
 
     bos: int
@@ -53,10 +55,32 @@ class Search:
     beam: int = 1
     length_penalty: float = 1.0
     min_new_tokens: int = 1
+    prefix: tuple[int, ...] = ()
+    no_repeat: int = 0
 
     def score(self, logprob: float, length: int) -> float:
         """logprob over the length penalty; the length counts </s>."""
         return float(logprob / ((5 + length) / 6) ** self.length_penalty)
+
+    def begin(self, model: EncoderDecoder, source: Tensor, limit: int) -> tuple[Any, Tensor]:
+        """The state of source rows (B S) that have read bos and prefix but for the last id, and that id in each (B)."""
+        state = model.start(source, limit + len(self.prefix))
+        *before, last = (self.bos, *self.prefix)
+        for token in before:
+            model.step(torch.full((len(source),), token), state)
+        return state, torch.full((len(source),), last)
+
+    def without_repeats(self, logits: Tensor, said: Sequence[Sequence[int]]) -> Tensor:
+        """Logits (B V) without the tokens that would say a run of `no_repeat` again. said: of each row so far."""
+        if not self.no_repeat:
+            return logits
+        n = self.no_repeat - 1
+        logits = logits.clone()
+        for row, tokens in enumerate(said):
+            ids = [self.bos, *self.prefix, *tokens]
+            tail = ids[len(ids) - n :]
+            logits[row, [ids[i + n] for i in range(len(ids) - n) if ids[i : i + n] == tail]] = -math.inf
+        return logits
 
 
 @torch.no_grad()
@@ -74,15 +98,15 @@ def draw_tokens(
     least = max(params.min_new_tokens, search.min_new_tokens)
     active = stages(params, search.rules)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    ids = torch.full((batch,), search.bos)
     said: list[list[int]] = [[] for _ in range(batch)]
     sums = [0.0] * batch
     alive = list(range(batch))  # rows of `source`, in the order of the state's rows
-    state = model.start(source, max(limits))
+    state, ids = search.begin(model, source, max(limits))
     history = History([[]] * batch, len(search.rules.ends))
     for length in range(1, max(limits) + 1):
         logits = model.step(ids, state).float()
         logprobs = logits.log_softmax(-1)
+        logits = search.without_repeats(logits, [said[row] for row in alive])
         if length <= least:
             logits = logits.masked_fill(search.rules.ends, -math.inf)
         uniforms = torch.stack([torch.rand((), dtype=torch.float64, generator=generators[row]) for row in alive])
@@ -118,17 +142,17 @@ class _Beams:
         self.alive: list[tuple[float, list[int]]] = [(0.0, [])]
         self.ended: list[Hypothesis] = []
 
-    def advance(self, tokens: Tensor, logprobs: Tensor, length: int) -> list[int]:
+    def advance(self, tokens: Sequence[Sequence[int]], logprobs: Sequence[Sequence[float]], length: int) -> list[int]:
         """Take the best continuations of all beams; the beam that each new one continues.
 
-        tokens, logprobs: for each beam its best 2k, (beams, 2k). A hypothesis may end only among the best k, or a
+        tokens, logprobs: for each beam its best 2k. A hypothesis may end only among the best k, or a
         beam of one would be no greedy search. length: of what goes on; at the limit it is cut.
         """
         k = self.search.beam
         found = [
             (before + logprob, beam, token)
             for beam, (before, _) in enumerate(self.alive)
-            for logprob, token in zip(logprobs[beam].tolist(), tokens[beam].tolist(), strict=True)
+            for logprob, token in zip(logprobs[beam], tokens[beam], strict=True)
             if logprob > -math.inf
         ]
         found.sort(key=lambda c: (-c[0], c[1], c[2]))  # the lowest id among equals, as greedy decoding has it
@@ -153,15 +177,17 @@ class _Beams:
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing that goes on can be better than the worst that ended, even at its longest.
+        """Whether k hypotheses ended, and nothing that goes on is better so far than the worst of them.
 
-        Sums only fall, and the penalty divides them by most at the limit.
+        A sum that goes on could still win, where the penalty divides it by more than it falls. To wait until none can,
+        even at the limit, doubles the steps and finds the same translations.
         """
         if not self.alive:
             return True
         if len(self.ended) < self.search.beam:
             return False
-        return self.search.beam == 1 or self.ended[-1].score >= self.search.score(self.alive[0][0], self.limit)
+        total, said = self.alive[0]
+        return self.search.beam == 1 or self.ended[-1].score >= self.search.score(total, len(said))
 
 
 @torch.no_grad()
@@ -175,11 +201,12 @@ def beam_search(
     limits = limits or [search.limit] * len(source)
     beams = [_Beams(search, limit) for limit in limits]
     active = list(range(len(source)))
-    ids = torch.full((len(source),), search.bos)
-    state = model.start(source, max(limits))
+    state, ids = search.begin(model, source, max(limits))
     for length in range(1, max(limits) + 1):
         logits = model.step(ids, state)
-        tokens, logprobs = _best(logits, search, too_early=length <= search.min_new_tokens)
+        said = [tokens for row in active for _, tokens in beams[row].alive]
+        best = _best(search.without_repeats(logits, said), logits, search, too_early=length <= search.min_new_tokens)
+        tokens, logprobs = best[0].tolist(), best[1].tolist()
         places: list[int] = []  # row of the state that each row of the next step continues
         going: list[int] = []
         next_ids: list[int] = []
@@ -200,10 +227,14 @@ def beam_search(
     return [b.ended for b in beams]
 
 
-def _best(logits: Tensor, search: Search, *, too_early: bool) -> tuple[Tensor, Tensor]:
-    """The 2k best tokens of each row that may occur, and their log-probabilities in the model's own distribution."""
-    scores = logits.float()
-    log_sums = scores.double().logsumexp(-1, keepdim=True)  # float32 would make equals of what is not
+def _best(allowed: Tensor, logits: Tensor, search: Search, *, too_early: bool) -> tuple[Tensor, Tensor]:
+    """The 2k best tokens of each row that may occur, and their log-probabilities in the model's own distribution.
+
+    allowed: the logits without what may not come now.
+    """
+    log_sums = logits.float().logsumexp(-1, keepdim=True)
+    scores = allowed.float()
     removed = search.rules.never | search.rules.ends if too_early else search.rules.never
-    best, tokens = scores.masked_fill(removed, -math.inf).topk(min(2 * search.beam, logits.shape[1]), -1)
-    return tokens, best.double() - log_sums
+    scores[:, removed] = -math.inf
+    best, tokens = scores.topk(min(2 * search.beam, logits.shape[1]), -1)
+    return tokens, best.double() - log_sums.double()  # in float32 the difference would make equals of what is not

@@ -31,7 +31,7 @@ class Stack(nn.Module):
         super().__init__()
         layers = config.layers(n_layers)
         self.is_decoder = is_decoder
-        self.blocks = nn.ModuleList((CrossBlock if is_decoder else Block)(layers) for _ in range(n_layers))
+        self.blocks = nn.ModuleList((CrossBlock if is_decoder else Block)(layers.layer(i)) for i in range(n_layers))
         self.norm: nn.Module = make_norm(layers) if config.norm_place == "before" else nn.Identity()
         self.learned = Embedding(config.max_positions, config.d_model) if config.positions == "learned" else None
         self.relative = (
@@ -39,23 +39,39 @@ class Stack(nn.Module):
             if config.positions == "relative" else None
         )  # fmt: skip
         self._rotary = RotaryTable(layers) if config.positions == "rope" else None
-        self._sinusoids = sinusoids(config.max_positions, config.d_model) if config.positions == "sinusoidal" else None
+        halves = config.positions == "sinusoidal_halves"
+        self._sinusoids = (
+            sinusoids(config.max_positions, config.d_model, halves=halves)
+            if config.positions.startswith("sinusoidal") else None
+        )  # fmt: skip
+        self.embedding_norm: nn.Module = make_norm(layers) if config.embedding_norm else nn.Identity()
+        self._scale = 1.0 if config.embedding_scale == "none" else config.d_model**0.5
+        self._scales_positions = config.embedding_scale == "all"
 
     def embed(self, tokens: Tensor, start: int) -> Tensor:
         """Rows of the embedding for new positions start .. start + T - 1, with what positions add to them: B T C.
 
-        They are scaled by √C, so that they have the size of the sinusoids (Vaswani 2017, section 3.4).
+        They are scaled by √C, so that they have the size of the sinusoids (Vaswani 2017, section 3.4), unless the
+        config says otherwise.
         """
         end = start + tokens.shape[1]
-        if self.learned is not None:
+        if self.learned is not None and self._scales_positions:
             tokens = tokens + self.learned.weight[start:end]
-        tokens = tokens * tokens.shape[-1] ** 0.5
+        tokens = tokens * self._scale
+        if self.learned is not None and not self._scales_positions:
+            tokens = tokens + self.learned.weight[start:end]
         if self._sinusoids is not None:
             tokens = tokens + self._sinusoids[start:end].to(tokens)
-        return tokens
+        return self.embedding_norm(tokens)  # type: ignore[no-any-return]
 
-    def step(self, x: Tensor, start: int, padding: Tensor | None, dropout: float) -> Step:
-        """Angles and masks, once for all blocks. padding: B 1 1 S of the source, for the encoder its own mask."""
+    def step(
+        self, x: Tensor, start: int, padding: Tensor | None, dropout: float,
+        router_losses: list[Tensor] | None = None, real: Tensor | None = None,
+    ) -> Step:  # fmt: skip
+        """Angles and masks, once for all blocks. padding: B 1 1 S of the source, for the encoder its own mask.
+
+        router_losses, real: see Step; real is told beside padding, since a decoder's padding is that of its target.
+        """
         count = x.shape[1]
         cos, sin = self._rotary.angles(start, count, x) if self._rotary is not None else (None, None)
         mask = None if self.is_decoder else padding
@@ -65,7 +81,8 @@ class Stack(nn.Module):
         if self.relative is not None:
             bias = self.relative(start, count)
             mask = bias if mask is None else bias.masked_fill(~mask, -torch.inf)
-        return Step(cos, sin, mask, is_causal and mask is None, dropout, padding if self.is_decoder else None)
+        memory = padding if self.is_decoder else None
+        return Step(cos, sin, mask, is_causal and mask is None, dropout, memory, router_losses, real)
 
     def warm(self, length: int, like: Tensor) -> None:
         """Compute the angles of `length` positions now."""
@@ -104,6 +121,7 @@ class Seq2Seq(nn.Module):
         self.encoder = Stack(config, config.n_encoder_layers, is_decoder=False)
         self.decoder = Stack(config, config.n_decoder_layers, is_decoder=True)
         self.head = None if config.tie_embeddings else Linear(config.d_model, config.vocab_size)
+        self.head_bias = nn.Parameter(torch.empty(1, config.vocab_size)) if config.head_bias else None
 
     @property
     def head_weight(self) -> Tensor:
@@ -117,21 +135,38 @@ class Seq2Seq(nn.Module):
 
     def forward(self, source: Tensor, inputs: Tensor) -> Tensor:
         """Logits B T V of each target position, after the target ids `inputs` (B T) and the source ids (B S)."""
-        return functional.linear(self.hidden(source, inputs), self.head_weight)
+        return self._logits(self.hidden(source, inputs))
 
-    def hidden(self, source: Tensor, inputs: Tensor, dropout: float = 0.0) -> Tensor:
-        """Normed hidden states B T C of the target ids (B T), with the source ids (B S) encoded."""
+    def hidden(
+        self, source: Tensor, inputs: Tensor, dropout: float = 0.0, router_losses: list[Tensor] | None = None
+    ) -> Tensor:
+        """Normed hidden states B T C of the target ids (B T), with the source ids (B S) encoded.
+
+        dropout, for training. router_losses, for training: layers of experts append theirs, weighted.
+        """
         padding = padding_mask(source, self.config.pad_id)
-        encoded = self._encode(source, padding, dropout)
+        encoded = self._encode(source, padding, dropout, router_losses)
         x = self._embed(self.decoder, inputs, 0, dropout)
-        step = self.decoder.step(x, 0, padding, dropout)
+        real = inputs != self.config.pad_id if router_losses is not None else None
+        step = self.decoder.step(x, 0, padding, dropout, router_losses, real)
         for block in self.decoder.blocks:
             x = block(x, step, cast(CrossBlock, block).cross.memory(encoded))
-        return self.decoder.norm(x)  # type: ignore[no-any-return]
+        return self._finished(x)
 
-    def _encode(self, source: Tensor, padding: Tensor, dropout: float = 0.0) -> Tensor:
+    def _finished(self, x: Tensor) -> Tensor:
+        """What the head is multiplied with."""
+        x = self.decoder.norm(x)
+        return x * self.config.d_model**-0.5 if self.config.head_scale else x
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        logits = functional.linear(hidden, self.head_weight)
+        return logits if self.head_bias is None else logits + self.head_bias
+
+    def _encode(
+        self, source: Tensor, padding: Tensor, dropout: float = 0.0, router_losses: list[Tensor] | None = None
+    ) -> Tensor:
         x = self._embed(self.encoder, source, 0, dropout)
-        step = self.encoder.step(x, 0, padding, dropout)
+        step = self.encoder.step(x, 0, padding, dropout, router_losses, padding[:, 0, 0])
         for block in self.encoder.blocks:
             x = block(x, step)
         return self.encoder.norm(x)  # type: ignore[no-any-return]
@@ -160,7 +195,7 @@ class Seq2Seq(nn.Module):
         for index, (block, memory) in enumerate(zip(self.decoder.blocks, state.memories, strict=True)):
             x = block(x, step, memory, cache.layer(index))
         cache.commit(1)
-        return functional.linear(self.decoder.norm(x)[:, -1], self.head_weight)
+        return self._logits(self._finished(x)[:, -1])
 
     def warm(self, length: int) -> None:
         """Compute the angles of `length` positions now, so that a compiler meets a table that does not grow."""
@@ -173,16 +208,16 @@ class Seq2Seq(nn.Module):
 
         embedding, positions  normal, 1 / √C: logits of size 1 when they are tied
         matrices              normal, 1 / √d_in; those that end a residual branch by 1 / √(2 n_layers) less
-        norms                 1;  relative 0
+        norms                 1;  relative and biases 0
         """
         n_layers = max(self.config.n_encoder_layers, self.config.n_decoder_layers)
         for name, parameter in self.named_parameters():
-            if "relative" in name:
+            if "relative" in name or name == "head_bias":
                 parameter.zero_()
             elif parameter.dim() == 1:
                 parameter.fill_(0.0 if name.endswith("bias") else 1.0)
             else:
-                std = parameter.shape[1] ** -0.5
+                std = parameter.shape[-1] ** -0.5
                 if name.endswith(("out.weight", "down.weight")):
                     std *= (2 * n_layers) ** -0.5
                 parameter.normal_(0.0, std, generator=generator)

@@ -11,13 +11,15 @@ BETAS = (0.9, 0.95)
 def build_optimizers(model: nn.Module, stage: Stage) -> list[Optimizer]:
     """The optimizers of a stage. Weight decay is for matrices; norms, biases and embeddings have none.
 
+    Matrices of experts, which lie in one tensor, have AdamW in either case: Muon is for single ones.
     Muon (Jordan 2024) orthogonalises the update of a matrix; its rate is scaled to AdamW's update size
     (Liu 2025), so that one learning rate serves both.
     """
-    matrices, rest = _split(model)
+    matrices, stacked, rest = _split(model)
     groups = [{"params": rest, "weight_decay": 0.0}]
+    if decayed := matrices + stacked if stage.optimizer == "adamw" else stacked:
+        groups.append({"params": decayed, "weight_decay": stage.weight_decay})
     if stage.optimizer == "adamw":
-        groups.append({"params": matrices, "weight_decay": stage.weight_decay})
         return [AdamW(groups, lr=stage.lr, betas=BETAS, eps=1e-10, fused=True)]
     return [
         Muon(matrices, lr=stage.lr, weight_decay=stage.weight_decay, adjust_lr_fn="match_rms_adamw"),
@@ -25,16 +27,18 @@ def build_optimizers(model: nn.Module, stage: Stage) -> list[Optimizer]:
     ]
 
 
-def _split(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
-    """(matrices of the blocks, everything else) of what is to be trained."""
+def _split(model: nn.Module) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """(matrices of the blocks, stacks of matrices in them, everything else) of what is to be trained."""
     matrices: list[Tensor] = []
+    stacked: list[Tensor] = []
     rest: list[Tensor] = []
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        inside = "blocks" in name.split(".") and parameter.dim() == 2
-        (matrices if inside else rest).append(parameter)
-    return matrices, rest
+        inside = "blocks" in name.split(".")
+        kind = {2: matrices, 3: stacked}.get(parameter.dim(), rest) if inside else rest
+        kind.append(parameter)
+    return matrices, stacked, rest
 
 
 def set_lr(optimizers: list[Optimizer], lr: float) -> None:

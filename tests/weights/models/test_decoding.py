@@ -60,6 +60,21 @@ def test_a_beam_finds_what_greedy_decoding_misses() -> None:
     assert best.logprob == pytest.approx(math.log(0.4), abs=1e-4)
 
 
+def test_a_search_ends_early_when_what_ended_is_better_than_what_goes_on() -> None:
+    class Counted(Rigged):
+        steps = 0
+
+        def step(self, ids: torch.Tensor, state: RiggedState) -> torch.Tensor:
+            self.steps += 1
+            return super().step(ids, state)
+
+    limit = 40
+    model = Counted({(4,) * n: {2: 0.6, 4: 0.4} for n in range(limit)})  # at the limit, the penalty divides by 7.5
+    found = beam_search(model, torch.zeros(1, 1, dtype=torch.long), rigged_search(beam=2, limit=limit))[0]
+    assert [h.ids for h in found] == [(4,), (4, 4)]
+    assert model.steps <= 4
+
+
 @pytest.mark.parametrize("kind", ["transformer rope before swiglu", "transformer relative before swiglu", "lstm dot"])
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0])
 def test_a_beam_of_one_is_greedy_decoding(kind: str, length_penalty: float) -> None:

@@ -33,7 +33,7 @@ def pieces(tmp_path_factory: pytest.TempPathFactory) -> SentencePieceTokenizer:
 def translator(request: pytest.FixtureRequest, pieces: SentencePieceTokenizer) -> Translator:
     shape: dict[str, Any] = {"attention": "dot"} if request.param == "lstm" else {"max_positions": 96}
     model = nudged(toy_model(vocab_size=pieces.vocab_size, **shape))
-    return Translator(model, pieces, ("fr", "es"))
+    return Translator.of(model, pieces, ("fr", "es"))
 
 
 def test_the_control_pieces_are_those_of_the_languages(pieces: SentencePieceTokenizer) -> None:
@@ -178,7 +178,7 @@ def test_a_directory_that_cannot_be_used_says_why(translator: Translator, tmp_pa
 
 def test_a_tokenizer_without_the_language_is_refused(translator: Translator) -> None:
     with pytest.raises(TokenizerError, match=r"<\|de\|>"):
-        Translator(translator.model, translator.tokenizer, ("de",))
+        Translator.of(translator.model, translator.tokenizer, ("de",))
 
 
 def test_the_dictionary_learns_which_word_stands_for_which() -> None:

@@ -1,0 +1,145 @@
+"""`tfm inspect experts`: which expert takes which token, of a text token by token, of files by share."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from chat import models
+from chat.loading import load, read_text
+from chat.render import safe_text
+from chat.screen import Screen
+from chat.settings import Settings
+from engine.errors import ModelError, UsageError
+
+if TYPE_CHECKING:
+    from engine.api import Engine
+
+WINDOW = 512  # tokens that are read together, where the context has room for so many
+TYPICAL = 8  # tokens that are named for an expert
+COLOURS = (39, 208, 70, 205, 178, 99, 44, 203, 113, 141, 220, 67, 167, 36, 180, 246)  # of 256; then they come again
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one call asks for: a text, or files."""
+
+    text: Sequence[str] = ()
+    files: Sequence[str] = ()
+    model: str = models.DEFAULT
+    json: bool = False
+
+
+@dataclass(frozen=True)
+class Routes:
+    """The tokens of a text and, layer by layer, the experts that take each, the best first."""
+
+    ids: list[int]
+    layers: dict[int, list[list[int]]]
+
+
+def inspect_experts(request: Request, settings: Settings, screen: Screen | None = None) -> int:
+    """Tell which experts take the tokens of a text or of files; returns the exit code.
+
+    Raises ModelError for a model without experts, UsageError for no text, or for a text beside files.
+    """
+    screen = screen or Screen(plain=settings["plain"])
+    if bool(request.text) == bool(request.files):
+        raise UsageError("inspect experts wants a text, or files with -f, and not both.")
+    directory = models.resolve(request.model)
+    text = " ".join(request.text) or "\n".join(read_text(name) for name in request.files)
+    from engine.checkpoint import load_config
+
+    if load_config(directory).experts is None:  # told before the weights are read
+        raise ModelError(f"{directory} has no experts.", "Train one with [model.experts] in its recipe.")
+    engine = load(directory, settings, screen)
+    routes = routes_of(engine, text)
+    if request.files:
+        told = shares(engine, routes)
+        lines = [json.dumps(told)] if request.json else _share_lines(told)
+    elif request.json:
+        pieces = [_shown(engine, token) for token in routes.ids]
+        lines = [json.dumps({"tokens": pieces, "ids": routes.ids, "layers": routes.layers})]
+    else:
+        coloured = screen.coloured and screen.out.isatty()
+        lines = _coloured_lines(engine, routes) if coloured else _plain_lines(engine, routes)
+    for line in lines:
+        screen.write(line + "\n")
+    return 0
+
+
+def routes_of(engine: "Engine", text: str) -> Routes:
+    """Where each token of a text goes. A text longer than a window is read window by window."""
+    from engine.routing import chosen_experts
+
+    ids = engine.tokenize(text)
+    if not ids:
+        raise UsageError("There is no text to inspect.")
+    size = min(WINDOW, engine.context)
+    layers: dict[int, list[list[int]]] = {}
+    for start in range(0, len(ids), size):
+        for layer, chosen in chosen_experts(engine.model, ids[start : start + size]).items():
+            layers.setdefault(layer, []).extend(chosen)
+    return Routes(ids, layers)
+
+
+def shares(engine: "Engine", routes: Routes) -> dict[str, Any]:
+    """For each layer and expert its share of all choices, and the tokens that are most typical of it.
+
+    Typical: those of the highest n · ln(p(token | expert) / p(token)), n times that the expert took the token. A
+    frequent token that all experts take alike is typical of none.
+    """
+    n_tokens, of_text = len(routes.ids), Counter(routes.ids)
+    layers = []
+    for layer, rows in routes.layers.items():
+        n_experts = engine.config.experts.n_experts  # type: ignore[union-attr]
+        taken: list[Counter[int]] = [Counter() for _ in range(n_experts)]
+        for token, chosen in zip(routes.ids, rows, strict=True):
+            for expert in chosen:
+                taken[expert][token] += 1
+        experts = []
+        for number, tokens in enumerate(taken):
+            total = tokens.total()
+            score = {t: n * math.log(n / total / (of_text[t] / n_tokens)) for t, n in tokens.items()}
+            best = sorted((t for t in score if score[t] > 0), key=lambda t: (-score[t], t))[:TYPICAL]
+            share = total / (n_tokens * len(rows[0]))
+            experts.append({"expert": number, "share": round(share, 4), "typical": [_shown(engine, t) for t in best]})
+        layers.append({"layer": layer, "experts": experts})
+    return {"tokens": n_tokens, "layers": layers}
+
+
+def _shown(engine: "Engine", token: int) -> str:
+    """A token as people read it: a space as it is, a line end as a sign."""
+    piece = engine.tokenizer.token_bytes(token).decode("utf-8", "replace") or engine.tokenizer.piece(token)
+    return piece.replace("\n", "⏎")
+
+
+def _share_lines(told: dict[str, Any]) -> Iterator[str]:
+    yield "layer\texpert\tshare\ttypical tokens"
+    for layer in told["layers"]:
+        for e in layer["experts"]:
+            typical = " ".join(safe_text(json.dumps(piece, ensure_ascii=False)) for piece in e["typical"])
+            yield f"{layer['layer']}\t{e['expert']}\t{e['share']:.3f}\t{typical}"
+
+
+def _plain_lines(engine: "Engine", routes: Routes) -> Iterator[str]:
+    """A line for each token, a column for each layer, with tabs between."""
+    yield "\t".join(["token", *(f"layer {layer}" for layer in routes.layers)])
+    for place, token in enumerate(routes.ids):
+        cells = (",".join(map(str, rows[place])) for rows in routes.layers.values())
+        yield "\t".join([safe_text(_shown(engine, token)).replace("\t", " "), *cells])
+
+
+def _coloured_lines(engine: "Engine", routes: Routes) -> Iterator[str]:
+    """The text once for each layer, every token in the colour of the expert that is best for it."""
+    n_experts = engine.config.experts.n_experts  # type: ignore[union-attr]
+    yield "experts " + " ".join(_painted(f" {e} ", e) for e in range(n_experts))
+    for layer, rows in routes.layers.items():
+        tokens = (_painted(safe_text(_shown(engine, t)), c[0]) for t, c in zip(routes.ids, rows, strict=True))
+        yield f"layer {layer}\n" + "".join(tokens)
+
+
+def _painted(text: str, expert: int) -> str:
+    return f"\x1b[38;5;16m\x1b[48;5;{COLOURS[expert % len(COLOURS)]}m{text}\x1b[0m"

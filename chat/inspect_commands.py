@@ -1,0 +1,86 @@
+"""The command lines of `tfm inspect ...`: looks into a model. Imports no torch at start."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from chat.models import DEFAULT
+from chat.options import EXIT_CODES
+
+Work = Callable[[], int]
+app = typer.Typer(help="Look into a model while it reads.", rich_markup_mode=None, epilog=EXIT_CODES)
+
+
+@app.callback(invoke_without_command=True)
+def inspect(ctx: typer.Context) -> None:
+    """Look into a model while it reads."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+
+
+@app.command()
+def experts(
+    text: Annotated[list[str] | None, typer.Argument(help="Each token, and who takes it.", metavar="TEXT")] = None,
+    file: Annotated[
+        list[str] | None,
+        typer.Option("-f", "--file", help="Instead: each expert's share of a file (repeatable).", metavar="FILE"),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    model: Annotated[
+        str, typer.Option("-m", "--model", help="A decoder with experts: a directory.", metavar="DIR")
+    ] = DEFAULT,
+    plain: Annotated[bool, typer.Option("--plain", help="No colours.")] = False,
+    threads: Annotated[str | None, typer.Option("--threads", help="How many threads compute.", metavar="N")] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> Work:
+    """Which expert of a mixture takes which token, layer by layer."""
+    del debug
+
+    def work() -> int:
+        from chat.inspect import Request, inspect_experts
+        from chat.settings import gather
+
+        given = {"plain": plain or None, "threads": threads}
+        flags = {name: value for name, value in given.items() if value is not None}
+        return inspect_experts(Request(text or [], file or [], model, json), gather(flags))
+
+    return work
+
+
+@app.command()
+def attention(
+    text: Annotated[list[str] | None, typer.Argument(help="What the model reads.", metavar="TEXT")] = None,
+    layer: Annotated[int | None, typer.Option("--layer", help="With --head: one head, shaded.", metavar="N")] = None,
+    head: Annotated[int | None, typer.Option("--head", help="With --layer: one head, shaded.", metavar="N")] = None,
+    png: Annotated[
+        str | None, typer.Option("--png", help="Draw all heads, or the one, into this file.", metavar="FILE")
+    ] = None,
+    as_chat: Annotated[
+        bool, typer.Option("--chat", help="A chat model: read it as a user's turn, with the greedy answer.")
+    ] = False,
+    to: Annotated[str | None, typer.Option("--to", help="A translator: the language.", metavar="LANG")] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", help="A translator: this translation, not its own.", metavar="TEXT")
+    ] = None,
+    part: Annotated[
+        str | None, typer.Option("--part", help="A translator: encoder, decoder or cross (the default).")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="All weights as one JSON object.")] = False,
+    model: Annotated[
+        str, typer.Option("-m", "--model", help="A chat model, masked language model or translator.", metavar="DIR")
+    ] = DEFAULT,
+    threads: Annotated[str | None, typer.Option("--threads", help="How many threads compute.", metavar="N")] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> Work:
+    """What each head of a model looks at: a line for each, one of them shaded, or a picture."""
+    del debug
+
+    def work() -> int:
+        from chat.inspect_attention import Request, inspect_attention
+        from chat.settings import gather
+
+        request = Request(text or [], model, to, target, part, as_chat, layer, head, png, json)
+        return inspect_attention(request, gather({} if threads is None else {"threads": threads}))
+
+    return work

@@ -1,0 +1,45 @@
+"""Which expert takes which token: what the routers of a model choose, looked at from outside."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from engine.decoder import DecoderLM
+from engine.errors import ModelError
+from engine.layers.experts import Experts
+
+
+@contextmanager
+def watched_routers(model: nn.Module) -> Iterator[dict[int, list[Tensor]]]:
+    """What the routers choose while the block lasts: layer -> for each pass its experts, N k, the best first.
+
+    Layers without experts are not in it. Nothing is dropped for capacity here. Raises ModelError when none has any.
+    """
+    layers = [module for module in model.modules() if isinstance(module, Experts)]
+    if not layers:
+        raise ModelError("This model has no experts.", "`tfm inspect experts` looks at a mixture of experts.")
+    blocks: list[Any] = list(model.blocks)  # type: ignore[arg-type]
+    seen: dict[int, list[Tensor]] = {i: [] for i, block in enumerate(blocks) if block.mlp in layers}
+    handles = [blocks[i].mlp.register_forward_pre_hook(partial(_note, found)) for i, found in seen.items()]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@torch.no_grad()
+def _note(found: list[Tensor], experts: Experts, inputs: tuple[Any, ...]) -> None:
+    found.append(experts.route(inputs[0].flatten(0, -2))[2])
+
+
+@torch.inference_mode()
+def chosen_experts(model: DecoderLM, ids: Sequence[int]) -> dict[int, list[list[int]]]:
+    """Layer -> for each of the ids the experts that take it, the best first. Raises ModelError as above."""
+    with watched_routers(model) as seen:
+        model.hidden(torch.tensor([list(ids)], device=model.embedding.weight.device))
+    return {layer: passes[0].tolist() for layer, passes in seen.items()}

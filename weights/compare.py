@@ -1,0 +1,272 @@
+"""Several small decoders on the same stream of tokens: curves, mean and spread over seeds, a table and a picture.
+
+What `tfm train compare-...` commands share. For one seed every variant reads the same rows in the same order, and is
+trained by the same loop; seeds differ in first weights and in the order of the rows.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from random import Random
+
+import torch
+
+from engine.config import ModelConfig
+from engine.decoder import DecoderLM
+from engine.errors import DataError
+from engine.tokenizer import SentencePieceTokenizer
+from weights.data.mixture import Batch, Mixture
+from weights.data.readers import Record, Report, read_file
+from weights.data.shards import Shard, make_shard
+from weights.objectives import cross_entropy
+from weights.recipe import Stage
+from weights.train.loop import Run, train
+from weights.train.parallel import World
+from weights.train.plot import read_metrics
+from weights.workshop import say, tokenizer_at
+
+HELD_OUT_TOKENS = 65_536
+SMOOTHED = 25  # points of a drawn curve are means over steps, so that they can be told apart
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the models that are compared. config.vocab_size must be the data's."""
+
+    name: str
+    config: ModelConfig
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one variant with one seed. losses: nats per token; held_out: the same of text not trained on."""
+
+    variant: str
+    seed: int
+    steps: list[int]
+    losses: list[float]
+    held_out: float
+    tokens_per_s: float
+    extra: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Data:
+    """What all variants read: documents to learn from, documents to measure with, and their tokenizer."""
+
+    tokenizer: SentencePieceTokenizer
+    train: Shard
+    held_out: Shard
+
+    @property
+    def vocab_size(self) -> int:
+        """V of every variant."""
+        return self.tokenizer.vocab_size
+
+
+Measure = Callable[[DecoderLM, Sequence[Batch]], Mapping[str, float]]  # trained model, held-out rows -> Outcome.extra
+
+
+def read_data(corpus: Path, out: Path, *, vocab_size: int, tokens: int) -> Data:
+    """The beginnings of the corpus's texts (text/*.train.*), about `tokens` of them, in pieces of a tokenizer in `out`.
+
+    Files give the same number of bytes each, as far as they have them. Raises DataError when there is no text.
+    """
+    files = {split: sorted((corpus / "text").glob(f"*.{split}.jsonl*")) for split in ("train", "valid")}
+    for split, found in files.items():
+        if not found:
+            raise DataError(f"There is no file text/*.{split}.jsonl in {corpus}.", "Give the corpus with --corpus.")
+    texts = list(_beginnings(files["train"], 4 * tokens))  # a piece is about four bytes
+    path = out / "tokenizer" / "tokenizer.model"
+    tokenizer = tokenizer_at(path, vocab_size, (r.text for r in texts), World())
+    held_out = _beginnings(files["valid"], 6 * HELD_OUT_TOKENS)
+    return Data(tokenizer, make_shard(texts, tokenizer), make_shard(held_out, tokenizer))
+
+
+def _beginnings(files: Sequence[Path], n_bytes: int) -> Iterator[Record]:
+    """Records from the beginnings of files, one of each file in turn, until the sum of their bytes is reached."""
+    readers = [read_file(path, "text", Random(0), Report()) for path in files]
+    left = n_bytes
+    for turn in zip_longest(*readers):
+        for record in filter(None, turn):
+            if left <= 0:
+                return
+            yield record
+            left -= len(record.text.encode())
+
+
+def compare(
+    variants: Sequence[Variant], data: Data, *, seeds: Sequence[int], tokens: int, row: int, batch: int, lr: float,
+    measure: Measure | None = None, out: Path,
+) -> list[Outcome]:  # fmt: skip
+    """Train each variant with each seed; an Outcome that stands under `out` already is read, a cut one goes on.
+
+    measure: what else is asked of a trained model (weights require gradients; wrap it in no_grad where none is needed).
+    Raises DataError when `out` holds a run of other settings, KeyboardInterrupt when a signal ended a run, saved.
+    """
+    outcomes = []
+    for seed in seeds:  # seeds outside: a comparison that is cut has whole rounds
+        for variant in variants:
+            stage = Stage(
+                "compare", "lm", tokens, {"text": 1.0}, row=row, batch=batch, micro_batch=batch, lr=lr, min_lr=lr / 10,
+                warmup=max(1, min(100, tokens // (batch * row) // 10)), keep_states=1, save_minutes=2.0,
+            )  # fmt: skip
+            outcomes.append(_outcome(variant, data, stage, seed, measure, out))
+    return outcomes
+
+
+def _outcome(variant: Variant, data: Data, stage: Stage, seed: int, measure: Measure | None, out: Path) -> Outcome:
+    name = f"{re.sub(r'[^A-Za-z0-9]+', '-', variant.name).strip('-')}-{seed}"
+    path, home = out / f"{name}.json", out / f"{name}.run"
+    key = _key(variant, data, stage, seed)
+    if path.is_file():
+        told = json.loads(path.read_text(encoding="utf-8"))
+        if told.pop("key", None) != key:
+            raise DataError(f"{path} is of other settings.", "Choose another --out, or remove it.")
+        return Outcome(**told)
+    say(f"{variant.name}, seed {seed}: {variant.config.n_parameters:,} parameters")
+    model = DecoderLM(variant.config)
+    model.init_weights(torch.Generator().manual_seed(seed))
+    if not train(model, stage, _Steps(Mixture(stage, {"text": data.train}, seed), stage), Run(home, key)):
+        raise KeyboardInterrupt
+    rows = held_out_rows(data, stage)
+    steps = [r for r in read_metrics(home) if "loss" in r]
+    outcome = Outcome(
+        variant.name, seed, [r["step"] for r in steps], [r["loss"] for r in steps], held_out_loss(model, rows),
+        statistics.median(r["tokens_per_s"] for r in steps), dict(measure(model, rows)) if measure else {},
+    )  # fmt: skip
+    half_written = path.with_suffix(".tmp")
+    half_written.write_text(json.dumps({"key": key, **asdict(outcome)}), encoding="utf-8")
+    os.replace(half_written, path)
+    shutil.rmtree(home)  # its states: many times the size of what is asked of it
+    return outcome
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """A mixture's rows, as many as the stage has tokens: a mixture ends with whole documents, here and there later."""
+
+    mixture: Mixture
+    stage: Stage
+
+    @property
+    def n_steps(self) -> int:
+        return max(1, self.stage.tokens // (self.stage.batch * self.stage.row))
+
+    def batch(self, first_row: int, rows: int) -> Batch:
+        return self.mixture.batch(first_row, rows)
+
+
+def _key(variant: Variant, data: Data, stage: Stage, seed: int) -> str:
+    """A hash of all that decides the numbers."""
+    facts = json.dumps([asdict(variant.config), asdict(stage), seed], sort_keys=True).encode()
+    return hashlib.sha256(facts + data.train.ids.tobytes() + data.held_out.ids.tobytes()).hexdigest()
+
+
+def held_out_rows(data: Data, stage: Stage) -> list[Batch]:
+    """HELD_OUT_TOKENS of held-out text, in batches of the stage's size: the same for all variants and seeds."""
+    mixture = Mixture(stage, {"text": data.held_out}, seed=0)
+    rows = min(mixture.n_rows, max(1, HELD_OUT_TOKENS // stage.row))
+    return [mixture.batch(start, min(stage.batch, rows - start)) for start in range(0, rows, stage.batch)]
+
+
+@torch.no_grad()
+def held_out_loss(model: DecoderLM, rows: Sequence[Batch]) -> float:
+    """Nats per token of some rows."""
+    total = 0.0
+    for batch in rows:
+        hidden = model.hidden(batch.ids, documents=batch.documents)
+        total += float(cross_entropy(hidden.flatten(0, 1), model.head_weight, batch.targets.flatten()))
+    return total / max(1, sum(batch.n_targets for batch in rows))
+
+
+def table(outcomes: Sequence[Outcome], columns: Mapping[str, str]) -> str:
+    """A markdown table: a row for each variant, mean ± standard deviation over seeds.
+
+    columns: heading -> "held_out", "tokens_per_s", or a key of `extra`.
+    """
+    lines = ["| | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
+    for name, group in by_variant(outcomes).items():
+        cells = [_cell([o.extra.get(key, getattr(o, key, None)) for o in group]) for key in columns.values()]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def by_variant(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
+    """The outcomes of each variant, in the order of their first."""
+    groups: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        groups.setdefault(outcome.variant, []).append(outcome)
+    return groups
+
+
+def _cell(found: Sequence[float | None]) -> str:
+    values = [v for v in found if v is not None]
+    if not values:
+        return "–"
+    mean = statistics.fmean(values)
+    form = ",.0f" if abs(mean) >= 1000 else ".3f"
+    if len(values) == 1 or not (spread := statistics.stdev(values)):
+        return f"{mean:{form}}"
+    return f"{mean:{form}} ± {spread:{form}}"
+
+
+def draw(outcomes: Sequence[Outcome], path: Path, title: str) -> bool:
+    """Draw the curves of training losses, mean and ± standard deviation; False when matplotlib is not installed."""
+    try:
+        import matplotlib
+    except ImportError:
+        return False
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 4.5))
+    for name, group in by_variant(outcomes).items():
+        window = max(1, min(SMOOTHED, len(group[0].steps) // 8))
+        steps = _means(group[0].steps, window)
+        curves = list(zip(*(_means(o.losses, window) for o in group), strict=True))  # step by step, one of each seed
+        mean = [statistics.fmean(c) for c in curves]
+        spread = [statistics.stdev(c) if len(c) > 1 else 0.0 for c in curves]
+        (line,) = axes.plot(steps, mean, linewidth=1, label=name)
+        low, high = ([m + sign * s for m, s in zip(mean, spread, strict=True)] for sign in (-1, 1))
+        axes.fill_between(steps, low, high, alpha=0.2, color=line.get_color(), linewidth=0)
+    axes.set(xlabel="step", ylabel="training loss, nats per token", title=title)
+    axes.legend(fontsize=8)
+    figure.tight_layout()
+    try:
+        figure.savefig(path, dpi=120)
+    except (OSError, ValueError) as e:  # matplotlib tells of an ending that it does not know with the second
+        raise DataError(f"{path} cannot be drawn: {getattr(e, 'strerror', None) or e}.") from e
+    finally:
+        pyplot.close(figure)
+    return True
+
+
+def _means(values: Sequence[float], window: int) -> list[float]:
+    return [statistics.fmean(values[i : i + window]) for i in range(0, len(values) - window + 1, window)]
+
+
+def write_report(
+    out: Path, name: str, title: str, outcomes: Sequence[Outcome], columns: Mapping[str, str], about: str
+) -> str:
+    """Write NAME.md, NAME.json and (where matplotlib is) NAME.png under `out`; returns the text of the first.
+
+    about: a paragraph below the table: sizes, tokens, what each variant is.
+    """
+    drawn = draw(outcomes, out / f"{name}.png", title)
+    text = f"## {title}\n\n{table(outcomes, columns)}\n{about}\n"
+    if drawn:
+        text += f"\n![{title}]({name}.png)\n"
+    (out / f"{name}.md").write_text(text, encoding="utf-8")
+    (out / f"{name}.json").write_text(json.dumps([asdict(o) for o in outcomes], indent=1) + "\n", encoding="utf-8")
+    if not drawn:
+        say("no picture was drawn: it needs matplotlib (pip install tfm[viz])")
+    return text

@@ -1,0 +1,112 @@
+"""Attention boards: what each head of a model looks at while it reads a text, with the tokens named.
+
+A board has a row for each token that looks and a column for each token that is looked at; its rows sum to one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.api import Engine
+from engine.attention_maps import decoder_maps, watched_attention
+from engine.errors import CheckpointError
+from weights.models.fill import Filler
+from weights.models.reading import MASKS
+from weights.models.rnn import LSTMSeq2Seq
+from weights.models.routes import choose
+from weights.models.translate import Options, Translator
+
+DECODER, ENCODER, CROSS = "decoder", "encoder", "cross"
+
+
+@dataclass(frozen=True)
+class Board:
+    """part: decoder, encoder or cross (decoder to encoder).  weights: L H T S, float32; T rows, S columns."""
+
+    part: str
+    rows: list[str]
+    columns: list[str]
+    weights: Tensor
+
+
+def decoder_board(engine: Engine, ids: Sequence[int]) -> Board:
+    """The board of a decoder that reads `ids`."""
+    names = _names(engine.tokenizer, ids)
+    return Board(DECODER, names, names, decoder_maps(engine.model, ids))
+
+
+@torch.inference_mode()
+def encoder_board(filler: Filler, text: str) -> Board:
+    """The board of a masked language model that reads a text, with or without a [MASK]."""
+    ids = filler.reader.masked_ids(text) if MASKS.search(text) else filler.reader.ids(text)
+    with watched_attention([block.attention for block in filler.model.blocks]) as seen:  # type: ignore[misc]
+        filler.model.hidden(torch.tensor([ids]))
+    names = _names(filler.tokenizer, ids)
+    return Board(ENCODER, names, names, _joined(seen))
+
+
+@torch.inference_mode()
+def translator_boards(translator: Translator, text: str, to: str, target: str | None = None) -> dict[str, Board]:
+    """The three boards of an encoder-decoder, by part. target: the translation; None: its own greedy one.
+
+    Raises CheckpointError for a recurrent model, UsageError for a language that the model does not have.
+    """
+    if isinstance(translator.model, LSTMSeq2Seq):
+        raise CheckpointError("A recurrent translator has no heads.", "Name a transformer with -m.")
+    route = choose(translator.routes, to, None)
+    tokenizer = translator.tokenizer
+    if target is None:
+        target = translator.translate([text], to, Options(beam=1))[0].text
+    source = route.source(tokenizer, text, translator.model.config.max_positions)
+    inputs = [route.start, *route.forced, *tokenizer.encode(target)][: translator.model.config.max_positions]
+    encoder, decoder = (list(side.blocks) for side in (translator.model.encoder, translator.model.decoder))
+    layers: list[Any] = [b.attention for b in encoder] + [b.attention for b in decoder] + [b.cross for b in decoder]
+    with watched_attention(layers) as seen:
+        translator.model.hidden(torch.tensor([source]), torch.tensor([inputs]))
+    rows, columns = _names(tokenizer, inputs), _names(tokenizer, source)
+    split = len(encoder), len(encoder) + len(decoder)
+    return {
+        ENCODER: Board(ENCODER, columns, columns, _joined(seen[: split[0]])),
+        DECODER: Board(DECODER, rows, rows, _joined(seen[split[0] : split[1]])),
+        CROSS: Board(CROSS, rows, columns, _joined(seen[split[1] :])),
+    }
+
+
+def _joined(seen: Sequence[Sequence[Tensor]]) -> Tensor:
+    return torch.cat([passes[0] for passes in seen]).float().cpu()
+
+
+def _names(tokenizer: Any, ids: Sequence[int]) -> list[str]:
+    """Tokens as people read them; ▁ is where a word begins."""
+    return [str(tokenizer.piece(i)) for i in ids]
+
+
+def draw_boards(board: Board, path: Path) -> bool:
+    """All layers (down) and heads (across) of a board as one PNG; False without matplotlib. Darker is more."""
+    return _draw(board, path, [(i, j) for i in range(len(board.weights)) for j in range(board.weights.shape[1])])
+
+
+def draw_head(board: Board, layer: int, head: int, path: Path) -> bool:
+    """One head of a board as a PNG with its tokens; False without matplotlib."""
+    return _draw(board, path, [(layer, head)])
+
+
+def _draw(board: Board, path: Path, heads: Sequence[tuple[int, int]]) -> bool:
+    from weights.figure import draw_grid
+
+    across = board.weights.shape[1] if len(heads) > 1 else 1
+
+    def draw(axes: Any, index: int) -> None:
+        layer, head = heads[index]
+        axes.imshow(board.weights[layer, head], cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
+        axes.set_title(f"layer {layer} head {head}", fontsize=8)
+        axes.set_xticks(range(len(board.columns)), board.columns, rotation=90, fontsize=5 if across > 1 else 8)
+        axes.set_yticks(range(len(board.rows)), board.rows, fontsize=5 if across > 1 else 8)
+
+    side = 1.2 + 0.09 * max(len(board.rows), len(board.columns))
+    size = side * (1.0 if across > 1 else 2.2)
+    return draw_grid(path, len(heads) // across, across, size, draw)
