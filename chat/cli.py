@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperCommand
 from typer.exceptions import Abort, TyperException
 
-from chat import encoder_commands, inspect_commands
+from chat import encoder_commands, inspect_commands, seq2seq_commands
 from chat.options import (
     EXIT_CODES,
     SAMPLING_ORDER,
@@ -121,7 +121,7 @@ def chat(
     context: ContextOptions,
     output: OutputOptions,
 ) -> Work:
-    """Talk with a model: a conversation on the terminal, or one line at a time from a pipe."""
+    """Talk with a model. On the terminal a conversation; from a pipe one line at a time."""
     flags = given(model, sampling, context, output)
 
     def work() -> int:
@@ -129,89 +129,6 @@ def chat(
         from chat.settings import gather
 
         return talk(gather(flags))
-
-    return work
-
-
-@app.command(cls=Command, epilog=EXIT_CODES)
-def translate(
-    text: Annotated[
-        list[str] | None,
-        typer.Argument(help="One line; without it come -f files, or else stdin, line by line.", metavar="TEXT"),
-    ] = None,
-    to: Annotated[str | None, typer.Option("--to", help="The language, such as fr.", metavar="LANG")] = None,
-    source: Annotated[
-        str | None, typer.Option("--from", help="The language of the text, if the model knows several.", metavar="LANG")
-    ] = None,
-    file: Annotated[
-        list[str] | None, typer.Option("-f", "--file", help="A file of lines (repeatable).", metavar="FILE")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-    beam: Annotated[int | None, typer.Option("--beam", help="How many are kept; 1 is greedy.", metavar="N")] = None,
-    length_penalty: Annotated[
-        float | None, typer.Option("--length-penalty", help="More prefers longer ones; 0 is off.", metavar="X")
-    ] = None,
-    alternatives: Annotated[int, typer.Option("--alternatives", help="The N next best, after tabs.", metavar="N")] = 0,
-    temperature: Annotated[
-        float | None, typer.Option("-t", "--temperature", help="Draw, with logits divided by X.", metavar="X")
-    ] = None,
-    top_p: Annotated[
-        float | None, typer.Option("--top-p", help="Draw, from the fewest tokens whose sum reaches P.", metavar="P")
-    ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Repeats what was drawn.", metavar="N")] = None,
-    model: Annotated[
-        str, typer.Option("-m", "--model", help="A translator: a directory, or a shipped name.", metavar="DIR")
-    ] = "translator",
-    threads: Annotated[str | None, typer.Option("--threads", help="How many threads compute.", metavar="N")] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-) -> Work:
-    """Translate from English: a line in, a line out."""
-
-    def work() -> int:
-        from chat.settings import gather
-        from chat.translate import Request, translate_lines
-
-        request = Request(
-            text or [], file or [], to, model, beam, length_penalty, alternatives, temperature, top_p, seed, json,
-            source,
-        )  # fmt: skip
-        return translate_lines(request, gather({} if threads is None else {"threads": threads}))
-
-    return work
-
-
-@app.command(cls=Command, epilog=EXIT_CODES)
-def summarize(
-    text: Annotated[
-        list[str] | None,
-        typer.Argument(help="The text; without it come -f files, or else stdin as a whole.", metavar="TEXT"),
-    ] = None,
-    file: Annotated[
-        list[str] | None, typer.Option("-f", "--file", help="A file to sum up (repeatable).", metavar="FILE")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object for each text.")] = False,
-    beam: Annotated[int | None, typer.Option("--beam", help="How many are kept; 1 is greedy.", metavar="N")] = None,
-    max_new_tokens: Annotated[
-        int | None, typer.Option("-n", "--max-new-tokens", help="The longest summary, in tokens.", metavar="N")
-    ] = None,
-    prefix: Annotated[
-        str | None, typer.Option("--prefix", help='Text before each, such as "summarize: " (T5).', metavar="TEXT")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option("-m", "--model", help="The directory of a BART or a T5.", metavar="DIR")
-    ] = None,
-    threads: Annotated[str | None, typer.Option("--threads", help="How many threads compute.", metavar="N")] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-) -> Work:
-    """Sum up a text, with a model that you bring."""
-
-    def work() -> int:
-        from chat.settings import gather
-        from chat.summarize import Request
-        from chat.summarize import summarize as sum_up
-
-        request = Request(text or [], file or [], model, prefix, beam, max_new_tokens, json)
-        return sum_up(request, gather({} if threads is None else {"threads": threads}))
 
     return work
 
@@ -235,8 +152,11 @@ def convert(
     return work
 
 
-for _of_encoder in (encoder_commands.fill, encoder_commands.embed, encoder_commands.classify):
-    app.command(cls=Command, epilog=EXIT_CODES)(_of_encoder)
+for _command in (
+    seq2seq_commands.translate, seq2seq_commands.summarize,
+    encoder_commands.fill, encoder_commands.embed, encoder_commands.classify,
+):  # fmt: skip
+    app.command(cls=Command, epilog=EXIT_CODES)(_command)
 
 app.add_typer(inspect_commands.app, name="inspect")
 
@@ -245,19 +165,19 @@ PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_opt
 
 @app.command(context_settings=PASSED_ON, add_help_option=False)
 def train(ctx: typer.Context) -> Work:
-    """Build weights from a recipe and a corpus (see `tfm train --help`)."""
+    """Build weights (see `tfm train --help`)."""
     return _weights(ctx, "train")
 
 
 @app.command(context_settings=PASSED_ON, add_help_option=False)
 def bench(ctx: typer.Context) -> Work:
-    """Measure speed here, beside other programs (see `tfm bench --help`)."""
+    """Measure speed (see `tfm bench --help`)."""
     return _weights(ctx, "bench")
 
 
 @app.command("eval", context_settings=PASSED_ON, add_help_option=False)
 def evaluate(ctx: typer.Context) -> Work:
-    """Measure how good a model is, and write its card (see `tfm eval --help`)."""
+    """Measure how good a model is. See `tfm eval --help`."""
     return _weights(ctx, "eval")
 
 

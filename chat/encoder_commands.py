@@ -33,8 +33,9 @@ def fill(
     file: FileOption = None, json: JsonOption = False, model: ModelOption = MASKED_LM, threads: ThreadsOption = None,
     debug: DebugOption = False,
 ) -> Work:  # fmt: skip
-    """Tell what [MASK] hides in a line: probability, piece, and the line with it, the likeliest first.
+    """Tell what [MASK] hides in a line.
 
+    Probability, piece, and the line with it, the likeliest first.
     A piece that goes on with the word before it begins with ##. Several [MASK]s are answered from left to right, each
     with the best guesses for those before it in their places.
     """
@@ -59,7 +60,7 @@ def embed(
     file: FileOption = None, json: JsonOption = False, model: ModelOption = MASKED_LM, threads: ThreadsOption = None,
     debug: DebugOption = False,
 ) -> Work:  # fmt: skip
-    """Tell the vector of each line, of length 1; or the cosine of each line to a query, the nearest first."""
+    """Turn lines into vectors. Of length 1; or the cosine of each line to a query, the nearest first."""
     del debug
 
     def work() -> int:
