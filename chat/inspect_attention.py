@@ -2,10 +2,13 @@
 
 import json
 import math
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
 
 from chat import models
 from chat.loading import load
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
 SHADES = " ░▒▓█"  # a cell of less than a fifth of the whole attention, of less than two fifths, and so on
 PARTS = ("encoder", "decoder", "cross")
+FEWEST_CELLS = 8  # in a line, however narrow the terminal is
 
 
 @dataclass(frozen=True)
@@ -52,23 +56,23 @@ def inspect_attention(request: Request, settings: Settings, screen: Screen | Non
     if request.png is not None:
         _draw(board, request)
         screen.report(f"{request.png} shows the {board.part}'s attention.")
-    for line in _lines(board, request):
+    width = shutil.get_terminal_size().columns if screen.out.isatty() else None
+    for line in _lines(board, request, width):
         screen.write(line + "\n")
     return 0
 
 
 def board_of(request: Request, settings: Settings, screen: Screen) -> "Board":
     """The board that a request asks for, of whatever kind of model the directory holds."""
+    from weights.models.hf_encoder import ENCODER_FAMILIES
     from weights.models.kinds import COMMANDS, architecture, wrong_kind
 
     directory = models.resolve(request.model)
     name = architecture(directory)
     command, text = COMMANDS.get(name or ""), " ".join(request.text)
-    allowed: dict[str, set[str]] = {
-        "tfm run": {"chat"},
-        "tfm translate": {"to", "target", "part"},
-        "tfm summarize": {"target", "part"},
-    }
+    if name in ENCODER_FAMILIES:
+        command = "tfm fill"
+    allowed: dict[str, set[str]] = {"tfm run": {"chat"}, "tfm translate": {"to", "target", "part"}}
     for flag in ("to", "target", "part", "chat"):
         if getattr(request, flag) and flag not in allowed.get(command or "", set()):
             raise UsageError(f"--{flag} means nothing to the {name} in {directory}.")
@@ -131,7 +135,7 @@ def _draw(board: "Board", request: Request) -> None:
         raise DataError("A picture needs matplotlib.", "pip install tfm[viz], or leave out --png.")
 
 
-def _lines(board: "Board", request: Request) -> Iterator[str]:
+def _lines(board: "Board", request: Request, width: int | None) -> Iterator[str]:
     """One head shaded, or a line about each head, or all of it as JSON."""
     if request.json:
         weights = board.weights
@@ -142,20 +146,32 @@ def _lines(board: "Board", request: Request) -> Iterator[str]:
             {"part": board.part, "rows": board.rows, "columns": board.columns, "weights": rounded.tolist()}
         )
     elif request.layer is not None and request.head is not None:
-        yield from shaded(board, request.layer, request.head)
+        yield from shaded(board, request.layer, request.head, width)
     else:
         yield from _summary(board)
 
 
-def shaded(board: "Board", layer: int, head: int) -> Iterator[str]:
-    """One head as text: a line for each token that looks, a cell for each looked at, and where it looks most."""
-    weights = board.weights[layer, head]
-    width = max(len(safe_text(name)) for name in board.rows)
+def shaded(board: "Board", layer: int, head: int, width: int | None = None) -> Iterator[str]:
+    """One head as text: a line for each token that looks, a cell for each looked at, and where it looks most.
+
+    width: letters of a line. Cells are two letters wide or, where that is too much, one; columns that still find no
+    room come below, in blocks.
+    """
+    rows, columns = ([safe_text(name) for name in names] for names in (board.rows, board.columns))
+    weights = board.weights[layer, head].tolist()
+    best = [max(range(len(row)), key=row.__getitem__) for row in weights]
+    ends = [f"{columns[s]} {row[s]:.0%}" for row, s in zip(weights, best, strict=True)]
+    label, end = (max(map(cell_len, texts)) for texts in (rows, ends))
+    room = max(FEWEST_CELLS, width - label - end - 4) if width else 2 * len(columns)
+    wide = 2 if 2 * len(columns) <= room else 1
     yield f"{board.part}, layer {layer}, head {head}: a row looks at the columns; darker is more"
-    for name, row in zip(board.rows, weights.tolist(), strict=True):
-        cells = "".join(SHADES[min(len(SHADES) - 1, int(w * len(SHADES)))] * 2 for w in row)
-        best = max(range(len(row)), key=row.__getitem__)
-        yield f"{safe_text(name):>{width}} |{cells}| {safe_text(board.columns[best])} {row[best]:.0%}"
+    for start in range(0, len(columns), room // wide):
+        stop = min(len(columns), start + room // wide)
+        if stop - start < len(columns):
+            yield f"columns {start} to {stop - 1} of {len(columns)}: {' '.join(columns[start:stop])}"
+        for name, row, last in zip(rows, weights, ends, strict=True):
+            cells = "".join(SHADES[min(len(SHADES) - 1, int(w * len(SHADES)))] * wide for w in row[start:stop])
+            yield f"{' ' * (label - cell_len(name))}{name} |{cells}| {last}"
 
 
 def _summary(board: "Board") -> Iterator[str]:

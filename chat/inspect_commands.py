@@ -84,3 +84,28 @@ def attention(
         return inspect_attention(request, gather({} if threads is None else {"threads": threads}))
 
     return work
+
+
+@app.command()
+def heads(
+    corpus: Annotated[
+        str, typer.Option("--corpus", help="A directory with parallel/en-*.valid.tsv.", metavar="DIR")
+    ] = "corpus",
+    to: Annotated[str | None, typer.Option("--to", help="A translator: the language.", metavar="LANG")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    model: Annotated[
+        str, typer.Option("-m", "--model", help="A chat model, masked language model or translator.", metavar="DIR")
+    ] = DEFAULT,
+    threads: Annotated[str | None, typer.Option("--threads", help="How many threads compute.", metavar="N")] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> Work:
+    """Which head looks at what: the best for each relation, scored beside a fixed distance."""
+    del debug
+
+    def work() -> int:
+        from chat.inspect_heads import Request, inspect_heads
+        from chat.settings import gather
+
+        return inspect_heads(Request(corpus, model, to, json), gather({} if threads is None else {"threads": threads}))
+
+    return work

@@ -94,7 +94,7 @@ class TestTheShippedModel:
 
     def test_cached_generation_equals_the_definition_for_200_tokens(self) -> None:
         engine = load_engine(SHIPPED, dtype="float32")
-        ids = engine._raw_ids(self.PROMPT)
+        ids = engine.raw_ids(self.PROMPT)
         ends = [int(i) for i in (engine._rules.ends | engine._rules.never).nonzero()]
         expected = naive_ids_without_end(engine.model, ids, 200, ends)
         for chunk in (512, 3):
@@ -104,7 +104,7 @@ class TestTheShippedModel:
 
     def test_bf16_leaves_the_definition_only_at_a_near_tie(self) -> None:
         engine = load_engine(SHIPPED, dtype="bfloat16")
-        ids = engine._raw_ids(self.PROMPT)
+        ids = engine.raw_ids(self.PROMPT)
         found = complete(engine.model, ids, greedy(200), rules=engine._rules)
         logits = naive_logits(engine.model, ids + found.completion)[len(ids) - 1 : -1]
         allowed = ~(engine._rules.ends | engine._rules.never)

@@ -3,7 +3,8 @@
 A board has a row for each token that looks and a column for each token that is looked at; its rows sum to one.
 """
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from engine.api import Engine
 from engine.attention_maps import decoder_maps, watched_attention
-from engine.errors import CheckpointError
+from engine.errors import CheckpointError, ContextOverflow
 from weights.models.fill import Filler
 from weights.models.reading import MASKS
 from weights.models.rnn import LSTMSeq2Seq
@@ -21,6 +22,7 @@ from weights.models.routes import choose
 from weights.models.translate import Options, Translator
 
 DECODER, ENCODER, CROSS = "decoder", "encoder", "cross"
+WIDEST = 60.0  # inches of a picture, at most: a long text and many heads would need more memory than there is
 
 
 @dataclass(frozen=True)
@@ -34,14 +36,19 @@ class Board:
 
 
 def decoder_board(engine: Engine, ids: Sequence[int]) -> Board:
-    """The board of a decoder that reads `ids`."""
+    """The board of a decoder that reads `ids`. Raises ContextOverflow for more than it has positions for."""
+    if len(ids) > engine.context:
+        raise ContextOverflow(f"{len(ids)} tokens are more than the context of {engine.context}.", "Shorten the text.")
     names = _names(engine.tokenizer, ids)
     return Board(DECODER, names, names, decoder_maps(engine.model, ids))
 
 
 @torch.inference_mode()
 def encoder_board(filler: Filler, text: str) -> Board:
-    """The board of a masked language model that reads a text, with or without a [MASK]."""
+    """The board of a masked language model that reads a text, with or without a [MASK].
+
+    Raises UsageError for a text with more tokens than it reads.
+    """
     ids = filler.reader.masked_ids(text) if MASKS.search(text) else filler.reader.ids(text)
     with watched_attention([block.attention for block in filler.model.blocks]) as seen:  # type: ignore[misc]
         filler.model.hidden(torch.tensor([ids]))
@@ -53,7 +60,8 @@ def encoder_board(filler: Filler, text: str) -> Board:
 def translator_boards(translator: Translator, text: str, to: str, target: str | None = None) -> dict[str, Board]:
     """The three boards of an encoder-decoder, by part. target: the translation; None: its own greedy one.
 
-    Raises CheckpointError for a recurrent model, UsageError for a language that the model does not have.
+    Raises CheckpointError for a recurrent model, UsageError for a language that the model does not have, and
+    ContextOverflow for a text or translation that is too long to be read at once.
     """
     if isinstance(translator.model, LSTMSeq2Seq):
         raise CheckpointError("A recurrent translator has no heads.", "Name a transformer with -m.")
@@ -61,8 +69,13 @@ def translator_boards(translator: Translator, text: str, to: str, target: str | 
     tokenizer = translator.tokenizer
     if target is None:
         target = translator.translate([text], to, Options(beam=1))[0].text
-    source = route.source(tokenizer, text, translator.model.config.max_positions)
-    inputs = [route.start, *route.forced, *tokenizer.encode(target)][: translator.model.config.max_positions]
+    source = route.source(tokenizer, text, sys.maxsize)
+    inputs = [route.start, *route.forced, *tokenizer.encode(target)]
+    if max(len(source), len(inputs)) > translator.model.config.max_positions:
+        raise ContextOverflow(
+            f"The text has {len(source)} tokens and its translation {len(inputs)}, and the model reads at most "
+            f"{translator.model.config.max_positions} at once.", "Shorten it."
+        )  # fmt: skip
     encoder, decoder = (list(side.blocks) for side in (translator.model.encoder, translator.model.decoder))
     layers: list[Any] = [b.attention for b in encoder] + [b.attention for b in decoder] + [b.cross for b in decoder]
     with watched_attention(layers) as seen:
@@ -87,26 +100,38 @@ def _names(tokenizer: Any, ids: Sequence[int]) -> list[str]:
 
 def draw_boards(board: Board, path: Path) -> bool:
     """All layers (down) and heads (across) of a board as one PNG; False without matplotlib. Darker is more."""
-    return _draw(board, path, [(i, j) for i in range(len(board.weights)) for j in range(board.weights.shape[1])])
+    from weights.figure import draw_grid
+
+    down, across = board.weights.shape[:2]
+
+    def draw(axes: Any, index: int) -> None:
+        draw_panel(axes, board, *divmod(index, across), size=5)
+
+    side = min(1.2 + 0.09 * max(len(board.rows), len(board.columns)), WIDEST / max(down, across))
+    return draw_grid(path, down, across, side, draw)
 
 
 def draw_head(board: Board, layer: int, head: int, path: Path) -> bool:
     """One head of a board as a PNG with its tokens; False without matplotlib."""
-    return _draw(board, path, [(layer, head)])
-
-
-def _draw(board: Board, path: Path, heads: Sequence[tuple[int, int]]) -> bool:
     from weights.figure import draw_grid
 
-    across = board.weights.shape[1] if len(heads) > 1 else 1
+    side = min(2.6 + 0.2 * max(len(board.rows), len(board.columns)), WIDEST)
+    return draw_grid(path, 1, 1, side, lambda axes, _: draw_panel(axes, board, layer, head))
 
-    def draw(axes: Any, index: int) -> None:
-        layer, head = heads[index]
-        axes.imshow(board.weights[layer, head], cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
-        axes.set_title(f"layer {layer} head {head}", fontsize=8)
-        axes.set_xticks(range(len(board.columns)), board.columns, rotation=90, fontsize=5 if across > 1 else 8)
-        axes.set_yticks(range(len(board.rows)), board.rows, fontsize=5 if across > 1 else 8)
 
-    side = 1.2 + 0.09 * max(len(board.rows), len(board.columns))
-    size = side * (1.0 if across > 1 else 2.2)
-    return draw_grid(path, len(heads) // across, across, size, draw)
+def draw_panel(
+    axes: Any, board: Board, layer: int, head: int, marks: Iterable[tuple[int, int]] = (), size: int = 8
+) -> None:
+    """Draw one head on matplotlib's axes, letters of `size` points. marks: (row, column) of cells that get a frame."""
+    axes.imshow(board.weights[layer, head], cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
+    axes.set_title(f"layer {layer} head {head}", fontsize=8)
+    axes.set_xticks(range(len(board.columns)), [_plain(name) for name in board.columns], rotation=90, fontsize=size)
+    axes.set_yticks(range(len(board.rows)), [_plain(name) for name in board.rows], fontsize=size)
+    for row, column in marks:
+        x, y = column - 0.5, row - 0.5
+        axes.plot([x, x + 1, x + 1, x, x], [y, y, y + 1, y + 1, y], color="tab:red", linewidth=1)
+
+
+def _plain(name: str) -> str:
+    """A token as matplotlib takes it: a dollar would begin a formula."""
+    return name.replace("$", r"\$").replace("\n", "⏎")
