@@ -85,7 +85,7 @@ def decoder_study(engine: Engine, corpus: Path) -> Study:
     rows = [row for row in rows if len(row[1]) <= min(LONGEST, engine.context)]
     relations = (*SENTENCE, *CONVERSATION)
     found = _read(rows, engine.tokenizer, list(engine.model.blocks), engine.model.hidden, relations)
-    ids = {text: row for text, row in rows}
+    ids = dict(rows)
     return Study(DECODER, found, relations, lambda text: decoder_board(engine, ids[text]))
 
 

@@ -29,6 +29,10 @@ def _table(text: str) -> dict[str, set[str]]:
     return {word: set(right.split()) for left, _, right in lines for word in left.split()}
 
 
+def _set(text: str) -> set[str]:
+    return set(text.split())
+
+
 OWNERS = _table("""
 my mine myself me: i
 your yours yourself: you
@@ -64,25 +68,25 @@ at: look looking looked laughed arrived stared good shouted
 on: depends insisted keep put turn turned
 """)
 PRONOUNS = {"i", "you", "he", "she", "it", "we", "they"}
-AUXILIARIES = set(
+AUXILIARIES = _set(
     "am is are was were do does did have has had can could will would should must may might shall isn't aren't wasn't "
-    "weren't don't doesn't didn't haven't hasn't hadn't can't couldn't won't wouldn't shouldn't mustn't".split()
+    "weren't don't doesn't didn't haven't hasn't hadn't can't couldn't won't wouldn't shouldn't mustn't"
 )
 QUESTION_WORDS = {"what", "who", "whom", "whose", "where", "when", "why", "how", "which"} | AUXILIARIES
 NEGATIONS = {"not", "never", "no", "nobody", "nothing", "without", "cannot", "hardly", "neither"}
-NEGATED = {"any", "anything", "anyone", "anybody", "anywhere", "ever", "yet", "anymore", "either", "much", "at"}
-ARTICLES = set("a an the my your his her our their its this that these those some no any".split())
-ADJECTIVES = set(
+NEGATED = {"any", "anything", "anyone", "anybody", "anywhere", "ever", "yet", "anymore"}
+ARTICLES = _set("a an the my your his her our their its this that these those some no any")
+ADJECTIVES = _set(
     "old new young good bad big small little large great long short high low nice beautiful pretty ugly red white "
     "black blue green yellow brown hot cold warm cool best worst first second third last next only same other own "
     "whole strange happy sad rich poor hard easy difficult important interesting expensive cheap heavy light dark "
     "clean dirty strong weak famous favorite special simple true real wrong right few many most more very too so "
     "really quite such kind fine free full empty fast slow loud quiet serious terrible wonderful better young "
-    "tall foreign french english japanese american public modern left two three four five ten several".split()
+    "tall foreign french english japanese american public modern left two three four five ten several"
 )
-NO_NOUNS = AUXILIARIES | PRONOUNS | ARTICLES | set(
-    "of to in on at for from with by about as than and or but if that what who which not much not".split()
-)  # fmt: skip
+NO_NOUNS = (
+    AUXILIARIES | PRONOUNS | ARTICLES | _set("of to in on at for from with by about as than and or but if that not")
+)
 REACH = 8  # words between the halves of a pair, at most
 
 
