@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperCommand
 from typer.exceptions import Abort, TyperException
 
-from chat import encoder_commands, inspect_commands, seq2seq_commands
+from chat import encoder_commands, inspect_commands, models_commands, seq2seq_commands
 from chat.options import (
     EXIT_CODES,
     SAMPLING_ORDER,
@@ -159,6 +159,7 @@ for _command in (
     app.command(cls=Command, epilog=EXIT_CODES)(_command)
 
 app.add_typer(inspect_commands.app, name="inspect")
+app.add_typer(models_commands.app, name="models")
 
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 

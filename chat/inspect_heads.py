@@ -47,9 +47,9 @@ def inspect_heads(request: Request, settings: Settings, screen: Screen | None = 
 
 def _lines(found: "Sequence[Finding]") -> Iterator[str]:
     """A line for each relation; the marked ones have earned their name."""
-    yield "relation\tlayer\thead\tn\tscore\t95 %\toffset\tits score\tmean head\tholds"
+    yield "relation\tlayer\thead\tn\tscore\t95 %\toffset\tits score\tmean head\tattention\tholds"
     for f in found:
         yield (
             f"{f.relation.name}\t{f.layer}\t{f.head}\t{f.n}\t{f.score:.2f}\t{f.low:.2f}-{f.high:.2f}\t{f.offset:+d}"
-            f"\t{f.offset_score:.2f}\t{f.mean:.2f}\t{'yes' if f.holds else 'no'}"
+            f"\t{f.offset_score:.2f}\t{f.mean:.2f}\t{f.attention:.2f}\t{'yes' if f.holds else 'no'}"
         )

@@ -48,7 +48,7 @@ class ModelOptions:
     """Which model, and how it is held."""
 
     model: Annotated[
-        str | None, _model("A model directory, or the name of a model that ships.", "-m", "--model", metavar="DIR")
+        str | None, _model("A name of `tfm models list`, a part of one, or a path.", "-m", "--model", metavar="DIR")
     ] = None
     adapter: Annotated[
         str | None, _model("A PEFT directory (LoRA), merged into the model's weights.", "--adapter", metavar="DIR")

@@ -173,6 +173,7 @@ def as_record(
         "timings": asdict(finish.timings),
         "prefill_splits": list(finish.prefill_splits),
         "dtype": engine.info.dtype,
+        "quantisation": engine.info.quantisation or None,
         "threads": engine.info.threads,
         "context": engine.context,
     }

@@ -73,6 +73,11 @@ SETTINGS: dict[str, Setting] = {
     "hide_thinking": Setting("output", "bool", False),
     "plain": Setting("output", "bool", False),
 }
+# Of the machine and no conversation: an environment variable sets them, and a flag of the commands that ask for them.
+MACHINE: dict[str, Setting] = {
+    "models_dir": Setting("models", "text"),
+    "offline": Setting("models", "bool", False),
+}
 SAMPLING = tuple(name for name, setting in SETTINGS.items() if setting.table == "sampling")
 ENVIRONMENT_PREFIX = "TFM_"
 
@@ -190,10 +195,19 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Value]:
         if not variable.startswith(ENVIRONMENT_PREFIX) or not text:
             continue
         name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if name in MACHINE:
+            continue
         if name not in SETTINGS:
             raise UsageError(f"The variable {variable} means nothing to tfm.", suggestion(name, ENVIRONMENT_PREFIX))
         values[name] = Value(read(name, text, variable), variable, Rank.ENVIRONMENT)
     return values
+
+
+def of_machine(name: str) -> Any:
+    """A setting of MACHINE, from its environment variable. Raises UsageError that names the variable."""
+    variable = ENVIRONMENT_PREFIX + name.upper()
+    text = os.environ.get(variable)
+    return read(name, text, variable) if text else MACHINE[name].default
 
 
 def flag(name: str) -> str:
@@ -210,7 +224,7 @@ def suggestion(name: str, prefix: str = "") -> str:
 
 def read(name: str, text: Any, source: str) -> Any:
     """The value that a text gives a setting. Flags that are no text (switches, lists) are taken as they are."""
-    kind = SETTINGS[name].kind
+    kind = _setting(name).kind
     if not isinstance(text, str) or kind == "text":
         return check(name, text, source)
     value: Any = text
@@ -230,7 +244,7 @@ def read(name: str, text: Any, source: str) -> Any:
 
 def check(name: str, value: Any, source: str) -> Any:
     """The value, when the setting may have it. Raises UsageError that names the source."""
-    setting = SETTINGS[name]
+    setting = _setting(name)
     value = _of_kind(setting.kind, value)
     if value is None:
         raise UsageError(f"{source} must be {WORDS[setting.kind]}.")
@@ -241,6 +255,10 @@ def check(name: str, value: Any, source: str) -> Any:
     if setting.table == "sampling":
         _check_sampling(name, value, source)
     return value
+
+
+def _setting(name: str) -> Setting:
+    return SETTINGS.get(name) or MACHINE[name]
 
 
 def _of_kind(kind: Kind, value: Any) -> Any:

@@ -11,21 +11,21 @@ from torch import Tensor
 
 from engine.adapter import apply_adapter, read_adapter_config
 from engine.cache import KVCache, PrefixCache
-from engine.checkpoint import load_config, load_generation_config, load_model, sampling_defaults
+from engine.checkpoint import sampling_defaults
 from engine.context import Fit, fit
 from engine.decoder import DecoderLM
-from engine.errors import CheckpointError, ContextOverflow, TemplateError, TokenizerError, UsageError
+from engine.errors import ContextOverflow, TemplateError, TokenizerError, UsageError
 from engine.events import Finish, FinishReason, StreamEvent, Usage
 from engine.generate import Generation, never_cancelled
 from engine.hardware import resolve_device, resolve_dtype
 from engine.params import SamplingParams
 from engine.sampler import TokenRules
+from engine.source import open_source
 from engine.stream import Detokenizer, stream
 from engine.template import Message, Segment, Template
 from engine.template_choice import choose_template, look_over
 from engine.thinking import CLOSE, OPEN, Thinking, watch
-from engine.tokenizer import Tokenizer, encode_segments, load_tokenizer
-from engine.tokenizer_config import read_chat_templates
+from engine.tokenizer import Tokenizer, encode_segments
 
 PREFIX_BYTES = 256 << 20
 SEED_BITS = 31
@@ -45,49 +45,49 @@ class ModelInfo:
     template_source: str
     adapter: str = ""  # the directory of the adapter that was merged in
     tokenizer: str = ""  # the file that it is read from
+    quantisation: str = ""  # the types of a GGUF file's tensors, and that they were dequantised
 
 
 def load_engine(
     path: str | Path, *, dtype: str = "auto", device: str = "cpu", threads: int | None = None,
     context: int | None = None, template: str | None = None, adapter: str | Path | None = None,
 ) -> "Engine":  # fmt: skip
-    """An Engine for a checkpoint directory in Hugging Face layout with a tokenizer.json or a tokenizer.model.
+    """An Engine for a checkpoint directory in Hugging Face layout with a tokenizer.json or a tokenizer.model, or for
+    a GGUF file (also a directory with one such file and no config.json), whose weights are dequantised.
 
     dtype: auto, float32 or bfloat16. context: positions at most, no more than the model's maximum. template: a
     name or file instead of the checkpoint's own. adapter: a PEFT directory, which is merged into the weights.
     Raises ModelError or UsageError, by name, for what cannot be used.
     """
-    directory = Path(path)
-    if not directory.is_dir():
-        raise CheckpointError(f"There is no model directory {directory}.")
-    config = load_config(directory)
+    stored = open_source(Path(path))
+    config = stored.config
     if context is not None and context < 1:
         raise UsageError(f"--context must be at least 1, not {context}.")
     if threads is not None:
         if threads < 1:
             raise UsageError(f"--threads must be at least 1, not {threads}.")
         torch.set_num_threads(threads)
-    tokenizer = load_tokenizer(directory)
+    tokenizer = stored.tokenizer()
     if tokenizer.vocab_size > config.vocab_size:  # fewer is normal: vocabularies are padded
         raise TokenizerError(
             f"The tokenizer has {tokenizer.vocab_size} pieces and the embedding {config.vocab_size} rows: "
             f"they do not belong together."
         )
-    chosen, source = choose_template(read_chat_templates(directory), template, tokenizer)
+    chosen, source = choose_template(stored.templates(), template, tokenizer)
     where = resolve_device(device)
     kind = resolve_dtype(dtype)
     if adapter is not None:
         read_adapter_config(Path(adapter))  # a mistake in its name is told before the weights are read
-    model = load_model(directory, config, kind, where)
+    model = stored.model(kind, where)
     if adapter is not None:
         apply_adapter(model, Path(adapter))
     info = ModelInfo(
-        name=directory.resolve().name, path=str(directory), parameters=config.n_parameters,
+        name=stored.name, path=str(path), parameters=config.n_parameters,
         dtype=str(kind).removeprefix("torch."), device=str(where), threads=torch.get_num_threads(),
         template=chosen.name if chosen else "none", template_source=source, adapter=str(adapter or ""),
-        tokenizer=tokenizer.path.name,
+        tokenizer=tokenizer.path.name, quantisation=stored.quantisation,
     )  # fmt: skip
-    defaults = sampling_defaults(load_generation_config(directory))
+    defaults = sampling_defaults(stored.generation)
     limit = min(context or config.max_positions, config.max_positions)
     return Engine(model, tokenizer, chosen, info, limit, defaults)
 

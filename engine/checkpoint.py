@@ -92,11 +92,7 @@ def load_model(directory: Path, config: ModelConfig, dtype: torch.dtype, device:
     files = files_of_tensors(directory)
     wanted = list(islice(placements(family, config), len(files) + 1))  # a config may ask for a thousand million layers
     _check_names(directory, wanted, files, family)
-    try:
-        with torch.device(device), _default_dtype(dtype):
-            model = DecoderLM(config)  # without values: memory that is not written is not taken
-    except (RuntimeError, TypeError, OverflowError) as e:
-        raise CheckpointError(f"config.json: there is no memory for {config.n_parameters:,} parameters.") from e
+    model = empty_model(config, dtype, device)
     parameters = dict(model.named_parameters())
     by_file: dict[Path, list[Placement]] = {}
     for place in wanted:
@@ -104,6 +100,15 @@ def load_model(directory: Path, config: ModelConfig, dtype: torch.dtype, device:
     for path, places in by_file.items():
         fill_parameters(path, places, parameters)
     return model.eval().requires_grad_(False)
+
+
+def empty_model(config: ModelConfig, dtype: torch.dtype, device: torch.device) -> DecoderLM:
+    """A decoder whose parameters have no values yet. Raises CheckpointError when it cannot be held."""
+    try:
+        with torch.device(device), _default_dtype(dtype):
+            return DecoderLM(config)  # without values: memory that is not written is not taken
+    except (RuntimeError, TypeError, OverflowError) as e:
+        raise CheckpointError(f"There is no memory for {config.n_parameters:,} parameters.") from e
 
 
 @contextmanager

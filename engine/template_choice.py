@@ -66,8 +66,9 @@ def look_over(template: Template, tokenizer: Tokenizer) -> tuple[str, ...]:
     ids = encode_segments(tokenizer, segments)
     remarks = []
     bos = tokenizer.control_id(tokenizer.special_tokens.get("bos_token", ""))
-    if bos is not None and ids.count(bos) > 1:
-        remarks.append(f"The template begins with BOS {ids.count(bos)} times.")
+    begun = next((n for n, token in enumerate(ids) if token != bos), len(ids))  # ChatML's BOS also opens each turn
+    if begun > 1:
+        remarks.append(f"The template begins with BOS {begun} times.")
     text = "\n".join(segment.text for segment in segments if not segment.control)
     if unknown := re.findall(r"<\|[^|<>\s]{1,40}\|>", text):
         remarks.append(f"The template writes {unknown[0]}, which is no control token of this tokenizer.")

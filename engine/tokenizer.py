@@ -55,12 +55,13 @@ class SentencePieceTokenizer:
 
     def __init__(
         self, path: Path, added_controls: Mapping[str, int | Control] | None = None, *, adds_bos: bool = True,
-        special_tokens: Mapping[str, str] | None = None,
+        special_tokens: Mapping[str, str] | None = None, proto: bytes | None = None,
     ) -> None:  # fmt: skip
+        """proto: the model itself, where it is not the file at `path` but in it."""
         self.path = path
         self.adds_bos = adds_bos
         try:
-            data = path.read_bytes()
+            data = path.read_bytes() if proto is None else proto
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=data)
             first = self._processor.encode("a", out_type=str) if data else None
         except FileNotFoundError as e:

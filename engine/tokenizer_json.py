@@ -31,11 +31,12 @@ class JsonTokenizer:
     Raises TokenizerError when the file is missing, damaged, or decodes in a way that is not known here.
     """
 
-    def __init__(self, path: Path, config: TokenizerConfig | None = None) -> None:
+    def __init__(self, path: Path, config: TokenizerConfig | None = None, text: str | None = None) -> None:
+        """text: what a tokenizer.json says, where it is not the file at `path` but made of it."""
         self.path = path
         config = config or TokenizerConfig()
         self.special_tokens: Mapping[str, str] = config.special_tokens
-        text = _read(path)
+        text = _read(path) if text is None else text
         try:
             told = json.loads(text)
             self._backend = Backend.from_str(text)

@@ -3,7 +3,7 @@
     python scripts/make_analysis.py --corpus DIR [-m MODEL ...] [--to fr] [--out docs]
 
 Each model is measured as `tfm inspect heads` measures it. A head gets a name where it has earned one; the examples
-are the first two short texts of half B, which named no head, whether the head is right there or not.
+are the first two short texts of half B (which named no head) that have the relation twice, right or not.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from weights.models.boards import CROSS, draw_panel  # noqa: E402
 
 SHIPPED = ("masked-lm", "default", "translator")
 HEADS = 6  # of one model, at most
-SHORT = 36  # tokens of an example
+SHORT = 22  # tokens of an example
 HEADING = {
     "masked-lm": "The masked language model", "default": "The chat model", "translator": "The translator",
 }  # fmt: skip
@@ -38,12 +38,13 @@ rules need no parser, only closed word classes, and are sometimes wrong; that co
 A head is right at a token when the token that has most of its attention is a right one, `<s>` and `</s>` left out
 (a head that has nothing to do looks there). Every second text, half A, names the head that is best at the relation,
 and the best fixed distance: "always look d tokens on". Half B, which suggested neither, gives the scores below. The
-interval is 95 % of 1000 bootstrap draws of texts. A name is earned (**yes**) where the head is right at least half of
-the time, and its score minus that of the distance is above 0 at the lower end of its interval.
+interval is 95 % of 1000 bootstrap draws of texts. A name is earned (**yes**) where the lower end of the interval is at
+least one half, that of the score minus the distance's score is above 0, and right tokens get at least twice the share
+of its whole attention that they would get if it were spread evenly: untrained heads look at nothing in particular.
 
 The sentences are English ones of the held-out split of the parallel corpus. The conversations are of the project's
 generators, of kinds that the chat model was tuned on, drawn with a seed that no training had. The examples are the
-first two short texts of half B, whether the head is right there or not. In the pictures a row looks at the columns,
+first two short texts of half B that have the relation twice, right or not. In the pictures a row looks at the columns,
 darker is more, and a red frame stands around what would be right.
 """
 
@@ -92,7 +93,8 @@ def section(model: Path, read: Study, images: Path) -> Iterator[str]:
         yield f"### Layer {f.layer}, head {f.head}: {f.relation.says}\n"
         yield (
             f"Right {f.score:.0%} of {f.n} times ({f.low:.0%} to {f.high:.0%}); the distance {f.offset:+d} is right "
-            f"{f.offset_score:.0%} of the time, the mean head {f.mean:.0%}.\n"
+            f"{f.offset_score:.0%} of the time, the mean head {f.mean:.0%}. Right tokens get "
+            f"{f.attention:.0%} of its whole attention, `<s>` counted; {f.even:.0%} would be an even share.\n"
         )
         for example in examples:
             right, count = verdict(f, example)
@@ -110,8 +112,8 @@ def named(found: Sequence[Finding]) -> list[Finding]:
 
 
 def chosen(f: Finding) -> list[Looked]:
-    """The first two short texts of half B; the two shortest where there are no short ones."""
-    short = [e for e in f.examples if e.best.shape[-1] <= SHORT]
+    """The first two short texts of half B that have the relation twice; any two of the shortest where none have."""
+    short = [e for e in f.examples if e.best.shape[-1] <= SHORT and len(e.links[f.relation.name]) > 1]
     return short[:2] if len(short) > 1 else sorted(f.examples, key=lambda e: e.best.shape[-1])[:2]
 
 
@@ -130,7 +132,7 @@ def draw(read: Study, f: Finding, examples: Sequence[Looked], path: Path) -> Non
         marks = [(q, k) for q, keys in links.items() for k in keys]
         draw_panel(axes, boards[index], f.layer, f.head, marks, size=7)
 
-    side = 1.4 + 0.13 * max(max(len(b.rows), len(b.columns)) for b in boards)
+    side = 1.3 + 0.11 * max(max(len(b.rows), len(b.columns)) for b in boards)
     if not draw_grid(path, 1, len(boards), side, panel):
         sys.exit("The pictures need matplotlib: pip install tfm[viz].")
 

@@ -148,6 +148,8 @@ def show(chat: Chat, argument: str) -> Next:
         f"model {info.name}: {info.parameters / 1e6:.1f}M parameters, {info.dtype}, "
         f"{info.device}, {_count(info.threads, 'thread')}"
     )
+    if info.quantisation:
+        chat.screen.tell(f"weights {info.quantisation}")
     if info.adapter:
         chat.screen.tell(f"adapter {info.adapter}")
     chat.screen.tell(f"template {info.template} ({info.template_source})")

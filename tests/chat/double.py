@@ -86,6 +86,7 @@ class ScriptedEngine:
             template="tfm",
             template_source="built in",
             adapter="",
+            quantisation="",
         )
         self._seen: list[int] = []
 

