@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chat import models
-from chat.loading import load, read_text
+from chat.loading import load_exactly, read_text
 from chat.render import safe_text
 from chat.screen import Screen
 from chat.settings import Settings
@@ -54,7 +54,7 @@ def inspect_experts(request: Request, settings: Settings, screen: Screen | None 
 
     if load_config(directory).experts is None:  # told before the weights are read
         raise ModelError(f"{directory} has no experts.", "Train one with [model.experts] in its recipe.")
-    engine = load(directory, settings, screen)
+    engine = load_exactly(directory, settings, screen)
     routes = routes_of(engine, text)
     if request.files:
         told = shares(engine, routes)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 from chat import models
-from chat.loading import load
+from chat.loading import load_exactly
 from chat.render import safe_text
 from chat.screen import Screen
 from chat.settings import Settings
@@ -94,7 +94,7 @@ def _of_decoder(directory: Path, text: str, as_chat: bool, settings: Settings, s
     from engine.template import Message
     from weights.models.boards import decoder_board
 
-    engine = load(directory, settings, screen)
+    engine = load_exactly(directory, settings, screen)
     if not as_chat:
         return decoder_board(engine, engine.raw_ids(text))
     conversation = [Message("user", text)]

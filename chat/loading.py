@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chat.screen import Screen
 from chat.settings import Rank, Settings
@@ -27,6 +27,16 @@ def load(
         return loader(directory, **options)
     finally:
         screen.stop_waiting()
+
+
+def load_exactly(directory: Path, settings: Settings, screen: Screen) -> "Engine":
+    """The engine in float32 whatever the settings say: to look into a model, where speed is nothing."""
+    from engine import load_engine
+
+    def exactly(path: Path, **options: Any) -> "Engine":
+        return load_engine(path, **options | {"dtype": "float32"})
+
+    return load(directory, settings, screen, exactly)
 
 
 def system_prompt(settings: Settings) -> str:

@@ -214,7 +214,7 @@ def effect(scripted: ScriptedEngine, capsys: pytest.CaptureFixture[str], *more: 
     return scripted.loaded, list(scripted.calls), shown.out, shown.err
 
 
-@pytest.mark.parametrize("name", [n for n in SETTINGS if n not in ("plain", "system_file", "ground")])
+@pytest.mark.parametrize("name", [n for n in SETTINGS if n not in ("plain", "system_file", "ground", "hide_thinking")])
 def test_every_flag_does_something(name: str, scripted: ScriptedEngine, capsys: pytest.CaptureFixture[str]) -> None:
     values = [] if SETTINGS[name].kind == "bool" else [VALUES.get(name, "3")]
     assert effect(scripted, capsys, flag(name), *values) != effect(scripted, capsys)

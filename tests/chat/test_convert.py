@@ -101,7 +101,7 @@ def test_an_adapter_that_cannot_be_used_is_code_3_before_the_model_is_loaded(
     def never(*_: object) -> None:
         raise AssertionError("the weights were read")
 
-    monkeypatch.setattr("engine.api.load_model", never)
+    monkeypatch.setattr("engine.source.load_model", never)
     (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
     for name, told in (("nowhere", "no adapter directory"), ("adapter", "peft_type is missing")):
         assert cli.run_app(["run", "-m", "default", "--adapter", str(tmp_path / name), "hello"]) == 3

@@ -274,7 +274,10 @@ def started(model: Path, *words: str) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "chat", "translate", "-m", str(model), "--to", "fr", "--threads", "1", *words]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, cwd=ROOT, env=environment)
+    return subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, stderr=pipe, cwd=ROOT, env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
+    )  # fmt: skip
 
 
 def test_a_slow_pipe_is_answered_line_by_line_and_ctrl_c_keeps_what_was_said(

@@ -137,7 +137,7 @@ def test_without_examples_there_is_one_column_and_a_table_on_the_terminal(
         (["--corpus", "CORPUS", "--json=3"], 2, "`tfm eval --help`"),
         (["--corpus", "/absent"], 6, "The corpus /absent lacks text/books.train.jsonl.xz and"),
         (["--corpus", "CORPUS", "--recipe", "absent.toml"], 6, "There is no recipe absent.toml."),
-        (["--corpus", "CORPUS", "--recipe", "RECIPE", "-m", "absent"], 3, "There is no model directory absent."),
+        (["--corpus", "CORPUS", "--recipe", "RECIPE", "-m", "absent"], 3, "no model directory absent, and no GGUF"),
         (["--corpus", "CORPUS", "--recipe", "RECIPE", "--samples", "/absent/x.md"], 2, "no directory /absent"),
     ],
 )
