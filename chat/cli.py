@@ -20,6 +20,7 @@ from chat.options import (
     EXIT_CODES,
     SAMPLING_ORDER,
     ContextOptions,
+    DebugOption,
     ModelOptions,
     OutputOptions,
     SamplingOptions,
@@ -140,7 +141,7 @@ def convert(
     model: Annotated[
         str, typer.Option("-m", "--model", help="The adapter's base: a directory, or a shipped name.", metavar="DIR")
     ] = "default",
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: DebugOption = False,
 ) -> Work:
     """Write a model anew: with an adapter merged into its weights."""
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chat.models import MASKED_LM
+from chat.options import DebugOption, ThreadsOption
 
 if TYPE_CHECKING:
     from chat.encode import Request
@@ -23,8 +24,6 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line
 ModelOption = Annotated[
     str, typer.Option("-m", "--model", help="An encoder: a directory, or a shipped name.", metavar="DIR")
 ]
-ThreadsOption = Annotated[str | None, typer.Option("--threads", help="How many threads compute.", metavar="N")]
-DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 def fill(

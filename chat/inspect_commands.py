@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from chat.models import DEFAULT
-from chat.options import EXIT_CODES
+from chat.options import EXIT_CODES, DebugOption, ThreadsOption
 
 Work = Callable[[], int]
 app = typer.Typer(help="Look into a model while it reads.", rich_markup_mode=None, epilog=EXIT_CODES)
@@ -31,8 +31,8 @@ def experts(
         str, typer.Option("-m", "--model", help="A decoder with experts: a directory.", metavar="DIR")
     ] = DEFAULT,
     plain: Annotated[bool, typer.Option("--plain", help="No colours.")] = False,
-    threads: Annotated[str | None, typer.Option("--threads", help="How many threads compute.", metavar="N")] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    threads: ThreadsOption = None,
+    debug: DebugOption = False,
 ) -> Work:
     """Which expert of a mixture takes which token, layer by layer."""
     del debug
@@ -70,8 +70,8 @@ def attention(
     model: Annotated[
         str, typer.Option("-m", "--model", help="A chat model, masked language model or translator.", metavar="DIR")
     ] = DEFAULT,
-    threads: Annotated[str | None, typer.Option("--threads", help="How many threads compute.", metavar="N")] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    threads: ThreadsOption = None,
+    debug: DebugOption = False,
 ) -> Work:
     """What each head of a model looks at: a line for each, one of them shaded, or a picture."""
     del debug
@@ -96,8 +96,8 @@ def heads(
     model: Annotated[
         str, typer.Option("-m", "--model", help="A chat model, masked language model or translator.", metavar="DIR")
     ] = DEFAULT,
-    threads: Annotated[str | None, typer.Option("--threads", help="How many threads compute.", metavar="N")] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    threads: ThreadsOption = None,
+    debug: DebugOption = False,
 ) -> Work:
     """Which head looks at what: the best for each relation, scored beside a fixed distance."""
     del debug

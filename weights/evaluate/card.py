@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.api import Engine
-from weights.evaluate.history import FILE, training
+from weights.evaluate.history import FILE, training, training_section
 from weights.evaluate.measure import GROUPS, MODEL, WITH_LOOKUP
 from weights.evaluate.peers import load_peer
 from weights.evaluate.rubrics import Answer
@@ -36,7 +36,7 @@ def render_card(
     parts = [
         [f"# tfm {recipe.name}{version}"],
         _about(engine),
-        _training(recipe, history),
+        training_section(recipe, history, "token"),
         _bits(numbers, peer),
         _overlap(numbers),
         _answers(numbers, peer),
@@ -57,23 +57,6 @@ def _about(engine: Engine) -> list[str]:
         f"Llama-class: {config.n_layers} layers, width {config.d_model}, {config.n_heads} heads of {config.head_dim} "
         f"({config.n_kv_heads} key/value heads), feed-forward {config.d_ff}, tied embedding of {config.vocab_size:,} "
         f"SentencePiece pieces with byte fallback, {config.max_positions} positions. Stored as bfloat16.",
-    ]  # fmt: skip
-
-
-def _training(recipe: Recipe, history: Mapping[str, Any]) -> list[str]:
-    if not history:
-        return []
-    blend = " + ".join(f"{part} x {name}" for name, part in recipe.blend.items())
-    return [
-        "## Training", "",
-        "| stage | steps | tokens passed | hours | last loss (nats/token) |", "|---|---:|---:|---:|---:|",
-        *(
-            f"| {s['name']} | {s['steps']} | {s['tokens']:,} | {s['hours']:.2f} | {s['last_loss']:.3f} |"
-            for s in history["stages"]
-        ), "",
-        f"Recipe: weights/recipes/{history['recipe']}.toml (seed {history['seed']}). "
-        f"Sources: {', '.join(history['sources'])}.",
-        *([f"Exported: {blend}."] if blend else []),
     ]  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from weights.evaluate.history import training_section
 from weights.recipe import Recipe
 
 PROVENANCE = Path(__file__).with_name("encoder_provenance.md")
@@ -15,7 +16,7 @@ def render_card(recipe: Recipe, numbers: Mapping[str, Any], history: Mapping[str
     parts = [
         [f"# tfm {recipe.name}{f', v{recipe.version}' if recipe.version else ''}"],
         _about(numbers),
-        _training(recipe, history),
+        training_section(recipe, history, "target"),
         _masked(numbers),
         _retrieval(numbers),
         _fills(numbers),
@@ -37,23 +38,6 @@ def _about(numbers: Mapping[str, Any]) -> list[str]:
         f"{c['d_ff']}, {c['positions']} positions up to {c['max_positions']}, norms {c['norm_place']}, "
         f"{c['activation']}, tied head of {c['vocab_size']:,}", "SentencePiece pieces with byte fallback. Stored as "
         f"bfloat16; the directory takes {numbers['megabytes']} MB.",
-    ]  # fmt: skip
-
-
-def _training(recipe: Recipe, history: Mapping[str, Any]) -> list[str]:
-    if not history:
-        return []
-    blend = " + ".join(f"{part} x {name}" for name, part in recipe.blend.items())
-    return [
-        "## Training", "",
-        "| stage | steps | tokens passed | hours | last loss (nats/target) |", "|---|---:|---:|---:|---:|",
-        *(
-            f"| {s['name']} | {s['steps']} | {s['tokens']:,} | {s['hours']:.2f} | {s['last_loss']:.3f} |"
-            for s in history["stages"]
-        ), "",
-        f"Recipe: weights/recipes/{history['recipe']}.toml (seed {history['seed']}). "
-        f"Sources: {', '.join(history['sources'])}.",
-        *([f"Exported: {blend}."] if blend else []),
     ]  # fmt: skip
 
 

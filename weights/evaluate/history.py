@@ -1,8 +1,11 @@
 """How a model was trained, as its card tells it: stages, steps, tokens, hours, from the metrics of the run."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from weights.recipe import Recipe
 
 FILE = "training.json"  # its name beside a model's config.json
 
@@ -41,3 +44,21 @@ def _stage(stage: dict[str, Any], metrics: Path) -> dict[str, Any]:
         "hours": round(sum(r["seconds"] for r in rows) / 3600, 2),
         "last_loss": round(sum(tail) / max(1, len(tail)), 3),
     }
+
+
+def training_section(recipe: Recipe, history: Mapping[str, Any], loss_per: str) -> list[str]:
+    """The lines of a card about a training, none where nothing is known of it. loss_per: what a loss is the mean of."""
+    if not history:
+        return []
+    blend = " + ".join(f"{part} x {name}" for name, part in recipe.blend.items())
+    return [
+        "## Training", "",
+        f"| stage | steps | tokens passed | hours | last loss (nats/{loss_per}) |", "|---|---:|---:|---:|---:|",
+        *(
+            f"| {s['name']} | {s['steps']} | {s['tokens']:,} | {s['hours']:.2f} | {s['last_loss']:.3f} |"
+            for s in history["stages"]
+        ), "",
+        f"Recipe: weights/recipes/{history['recipe']}.toml (seed {history['seed']}). "
+        f"Sources: {', '.join(history['sources'])}.",
+        *([f"Exported: {blend}."] if blend else []),
+    ]  # fmt: skip

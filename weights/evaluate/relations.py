@@ -6,7 +6,7 @@ look at?") and Olsson et al. 2022 (induction heads).
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from weights.evaluate.tokens import END_MARKS, Span, Tokens, Turn
@@ -179,37 +179,29 @@ def _negation(words: list[Span]) -> Links:
     return links
 
 
-def _noun_phrases(words: list[Span]) -> list[tuple[Span, Span]]:
-    """(article or the like, the noun that it belongs to, over adjectives)."""
-    found = []
-    for place, word in enumerate(words):
-        if word.lower in ARTICLES:
-            rest = [w for w in words[place + 1 : place + 4] if w.lower not in ADJECTIVES]
-            if rest and rest[0].text.isalpha() and rest[0].lower not in NO_NOUNS:
-                found.append((word, rest[0]))
-    return found
+def _governed(
+    openers: Set[str], over: Set[str], reach: int, never: Set[str]
+) -> Callable[[list[Span]], list[tuple[Span, Span]]]:
+    """Finds (opener, the word that it belongs to): the first of `reach` words after it that is none of `over`.
+
+    Nothing is found where that word is one of `never`, or no word.
+    """
+
+    def find(words: list[Span]) -> list[tuple[Span, Span]]:
+        found = []
+        for place, word in enumerate(words):
+            if word.lower in openers:
+                rest = [w for w in words[place + 1 : place + 1 + reach] if w.lower not in over]
+                if rest and rest[0].text.isalpha() and rest[0].lower not in never:
+                    found.append((word, rest[0]))
+        return found
+
+    return find
 
 
-def _objects(words: list[Span]) -> list[tuple[Span, Span]]:
-    """(preposition, the noun that it governs, over article and adjectives)."""
-    found = []
-    for place, word in enumerate(words):
-        if word.lower in PREPOSITIONS:
-            rest = [w for w in words[place + 1 : place + 5] if w.lower not in ADJECTIVES | ARTICLES]
-            if rest and rest[0].text.isalpha() and rest[0].lower not in NO_NOUNS:
-                found.append((word, rest[0]))
-    return found
-
-
-def _main_verbs(words: list[Span]) -> list[tuple[Span, Span]]:
-    """(do, can or the like, the verb that it helps, over subject and adverbs)."""
-    found = []
-    for place, word in enumerate(words):
-        if word.lower in HELPERS:
-            rest = [w for w in words[place + 1 : place + 4] if w.lower not in PRONOUNS | BETWEEN]
-            if rest and rest[0].text.isalpha() and rest[0].lower not in NO_NOUNS | ADJECTIVES:
-                found.append((word, rest[0]))
-    return found
+_noun_phrases = _governed(ARTICLES, ADJECTIVES, 3, NO_NOUNS)  # (article or the like, its noun)
+_objects = _governed(PREPOSITIONS, ADJECTIVES | ARTICLES, 4, NO_NOUNS)  # (preposition, the noun that it governs)
+_main_verbs = _governed(HELPERS, PRONOUNS | BETWEEN, 3, NO_NOUNS | ADJECTIVES)  # (do, can or the like, its verb)
 
 
 def _pairs(find: Callable[[list[Span]], list[tuple[Span, Span]]], back: bool = False) -> Callable[[list[Span]], Links]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import DataError
+from weights.figure import draw_figure
 
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of a braille character: 4 rows of 2
 
@@ -28,34 +29,22 @@ def read_metrics(home: Path) -> list[dict[str, Any]]:
 
 def plot_losses(home: Path, picture: Path) -> bool:
     """Draw the losses of a run as a PNG; False when matplotlib is not installed."""
-    try:
-        import matplotlib
-    except ImportError:
-        return False
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
 
-    rows = read_metrics(home)
-    figure, axes = pyplot.subplots(figsize=(9, 4.5))
-    trained = [(r["step"], r["loss"]) for r in rows if "loss" in r]
-    axes.plot(*zip(*trained, strict=True), linewidth=0.7, label="training loss")
-    axes.set(xlabel="step", ylabel="nats per token", title=home.name)
-    held_out = sorted({key for r in rows for key in r.get("bits_per_byte", {})})
-    if held_out:
-        right = axes.twinx()
-        right.set_ylabel("bits per byte, held out")
-        for name in held_out:
-            points = [(r["step"], r["bits_per_byte"][name]) for r in rows if name in r.get("bits_per_byte", {})]
-            right.plot(*zip(*points, strict=True), marker=".", linewidth=1, label=name)
-        right.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.1, 0.5))
-    figure.tight_layout()
-    try:
-        figure.savefig(picture, dpi=120)
-    except (OSError, ValueError) as e:  # matplotlib tells of an ending that it does not know with the second
-        raise DataError(f"{picture} cannot be drawn: {getattr(e, 'strerror', None) or e}.") from e
-    finally:
-        pyplot.close(figure)
-    return True
+    def draw(axes: Any) -> None:
+        rows = read_metrics(home)
+        trained = [(r["step"], r["loss"]) for r in rows if "loss" in r]
+        axes.plot(*zip(*trained, strict=True), linewidth=0.7, label="training loss")
+        axes.set(xlabel="step", ylabel="nats per token", title=home.name)
+        held_out = sorted({key for r in rows for key in r.get("bits_per_byte", {})})
+        if held_out:
+            right = axes.twinx()
+            right.set_ylabel("bits per byte, held out")
+            for name in held_out:
+                points = [(r["step"], r["bits_per_byte"][name]) for r in rows if name in r.get("bits_per_byte", {})]
+                right.plot(*zip(*points, strict=True), marker=".", linewidth=1, label=name)
+            right.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.1, 0.5))
+
+    return draw_figure(picture, 1, draw, (9, 4.5))
 
 
 def terminal_plot(rows: list[dict[str, Any]], width: int, height: int) -> str:
