@@ -63,4 +63,5 @@ GENERATORS: dict[str, Generator] = {
     "general_knowledge": partial(_late, "general_knowledge"),
     "in_character": partial(_late, "in_character"),
     "kept_instructions": partial(_late, "kept_instructions"),
+    "deeds": partial(_late, "deeds"),
 }
