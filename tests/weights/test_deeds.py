@@ -5,7 +5,6 @@ from random import Random
 
 from weights.data.own import GENERATORS, Conversation, deeds
 
-
 _ANSWER = re.compile(r"(?:I|Yes, I|No, I|Not at all\. I) ([a-z]+(?: (?:after|for|of|about))?) (.+)\.$")
 
 
