@@ -15,15 +15,25 @@ import typer
 from typer.core import TyperCommand
 from typer.exceptions import Abort, TyperException
 
-from chat import encoder_commands, inspect_commands, models_commands, seq2seq_commands
+from chat import (
+    completion_commands,
+    config_commands,
+    convert_commands,
+    encoder_commands,
+    history_commands,
+    inspect_commands,
+    models_commands,
+    seq2seq_commands,
+)
 from chat.options import (
     EXIT_CODES,
     SAMPLING_ORDER,
     ContextOptions,
-    DebugOption,
+    ContinueOption,
     ModelOptions,
     OutputOptions,
     SamplingOptions,
+    SessionOption,
     given,
     with_options,
 )
@@ -90,11 +100,20 @@ def run(
     ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Continue the text as it is, without a template.")] = False,
     prefill: Annotated[str | None, typer.Option("--prefill", help="How the answer begins.", metavar="TEXT")] = None,
+    prompts: Annotated[
+        str | None,
+        typer.Option("--prompts", help="Many prompts, one a line (.jsonl: JSON); - is stdin.", metavar="FILE"),
+    ] = None,
+    command: Annotated[
+        bool, typer.Option("--command", help="Only the shell command in the answer; nothing is run.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="The whole result as one JSON object.")] = False,
     stream_json: Annotated[bool, typer.Option("--stream-json", help="One JSON object a line, as it comes.")] = False,
     logprobs: Annotated[
         str | None, typer.Option("--logprobs", help="In JSON: log-probabilities, of N best too.", metavar="N")
     ] = None,
+    go_on: ContinueOption = False,
+    session: SessionOption = None,
     model: ModelOptions,
     sampling: SamplingOptions,
     context: ContextOptions,
@@ -107,8 +126,8 @@ def run(
         from chat.run import Request, run_once
         from chat.settings import gather
 
-        request = Request(prompt or [], file or [], raw, prefill, json, stream_json, logprobs)
-        return run_once(request, gather(flags))
+        request = Request(prompt or [], file or [], raw, prefill, json, stream_json, logprobs, command, prompts)
+        return run_once(request, gather(flags), session=session, last=go_on)
 
     return work
 
@@ -117,6 +136,8 @@ def run(
 @with_options
 def chat(
     *,
+    go_on: ContinueOption = False,
+    session: SessionOption = None,
     model: ModelOptions,
     sampling: SamplingOptions,
     context: ContextOptions,
@@ -129,38 +150,22 @@ def chat(
         from chat.repl.loop import talk
         from chat.settings import gather
 
-        return talk(gather(flags))
-
-    return work
-
-
-@app.command(cls=Command, epilog=EXIT_CODES)
-def convert(
-    out: Annotated[str, typer.Argument(help="The model directory to write.", metavar="OUT")],
-    merge: Annotated[str, typer.Option("--merge", help="A PEFT directory (LoRA) to merge.", metavar="ADAPTER")],
-    model: Annotated[
-        str, typer.Option("-m", "--model", help="The adapter's base: a directory, or a shipped name.", metavar="DIR")
-    ] = "default",
-    debug: DebugOption = False,
-) -> Work:
-    """Write a model anew: with an adapter merged into its weights."""
-
-    def work() -> int:
-        from chat.convert import merge_adapter
-
-        return merge_adapter(model, merge, out)
+        return talk(gather(flags), session=session, last=go_on)
 
     return work
 
 
 for _command in (
     seq2seq_commands.translate, seq2seq_commands.summarize,
-    encoder_commands.fill, encoder_commands.embed, encoder_commands.classify,
+    encoder_commands.fill, encoder_commands.embed, encoder_commands.classify, convert_commands.convert,
+    history_commands.replay, completion_commands.completion,
 ):  # fmt: skip
     app.command(cls=Command, epilog=EXIT_CODES)(_command)
 
 app.add_typer(inspect_commands.app, name="inspect")
 app.add_typer(models_commands.app, name="models")
+app.add_typer(config_commands.app, name="config")
+app.add_typer(history_commands.app, name="history")
 
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
@@ -196,6 +201,8 @@ def _weights(ctx: typer.Context, name: str) -> Work:
 
 def main() -> None:
     """The entry point `tfm`."""
+    if completion_commands.VARIABLE in os.environ:
+        completion_commands.answer_shell(app)
     _utf8_streams()
     code = run_app(sys.argv[1:])
     try:

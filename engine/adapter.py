@@ -21,6 +21,7 @@ from torch import Tensor
 
 from engine.checkpoint import (
     complete_directory,
+    family_of_model,
     load_config,
     load_model,
     open_tensors,
@@ -31,7 +32,7 @@ from engine.checkpoint import (
 )
 from engine.decoder import DecoderLM
 from engine.errors import CheckpointError
-from engine.families import family_of, placements, write_config
+from engine.families import placements
 from engine.layers.linear import Linear
 
 CONFIG = "adapter_config.json"
@@ -114,8 +115,10 @@ def ends_with(module: str, end: str) -> bool:
 
 def linear_targets(model: DecoderLM) -> Iterator[Target]:
     """All projections of the blocks, but for experts: what "all-linear" means."""
-    for place in placements(family_of(write_config(model.config)), model.config):
+    for place in placements(family_of_model(model), model.config):
         ours, _, kind = place.ours.rpartition(".")
+        if place.interleaved:
+            raise CheckpointError(f"An adapter of {place.theirs} is not supported: its rows are in another order.")
         if isinstance(place.rows, tuple) or ours.endswith(".router"):
             continue  # experts, and who chooses them: PEFT's all-linear means neither
         if kind == "weight" and ours.startswith("blocks.") and isinstance(base := model.get_submodule(ours), Linear):

@@ -1,7 +1,7 @@
 """`load_engine` and `Engine`: what a program asks of this library."""
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,18 @@ import torch
 from torch import Tensor
 
 from engine.adapter import apply_adapter, read_adapter_config
-from engine.cache import KVCache, PrefixCache
-from engine.checkpoint import sampling_defaults
+from engine.cache import Kept, KVCache, PrefixCache
 from engine.context import Fit, fit
 from engine.decoder import DecoderLM
 from engine.errors import ContextOverflow, TemplateError, TokenizerError, UsageError
-from engine.events import Finish, FinishReason, StreamEvent, Usage
-from engine.generate import Generation, never_cancelled
+from engine.events import Finish, FinishReason, StreamEvent, TextDelta, TokenEvent, Usage
+from engine.generate import Generation, never_cancelled, read_in
 from engine.hardware import resolve_device, resolve_dtype
 from engine.params import SamplingParams
+from engine.recommended import sampling_defaults
 from engine.sampler import TokenRules
 from engine.source import open_source
+from engine.splits import Split
 from engine.stream import Detokenizer, stream
 from engine.template import Message, Segment, Template
 from engine.template_choice import choose_template, look_over
@@ -29,6 +30,8 @@ from engine.tokenizer import Tokenizer, encode_segments
 
 PREFIX_BYTES = 256 << 20
 SEED_BITS = 31
+# How an answer is made to begin: with a text of the caller, or with the ids of an answer that goes on.
+Prefill = str | Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class ModelInfo:
     template_source: str
     adapter: str = ""  # the directory of the adapter that was merged in
     tokenizer: str = ""  # the file that it is read from
-    quantisation: str = ""  # the types of a GGUF file's tensors, and that they were dequantised
+    quantisation: str = ""  # the types of a GGUF file's tensors, and whether they were kept or dequantised
 
 
 def load_engine(
@@ -53,10 +56,12 @@ def load_engine(
     context: int | None = None, template: str | None = None, adapter: str | Path | None = None,
 ) -> "Engine":  # fmt: skip
     """An Engine for a checkpoint directory in Hugging Face layout with a tokenizer.json or a tokenizer.model, or for
-    a GGUF file (also a directory with one such file and no config.json), whose weights are dequantised.
+    a GGUF file (also a directory with one such file and no config.json).
 
-    dtype: auto, float32 or bfloat16. context: positions at most, no more than the model's maximum. template: a
-    name or file instead of the checkpoint's own. adapter: a PEFT directory, which is merged into the weights.
+    dtype: auto, float32 or bfloat16. Quantised weights stay so in memory where there is a kernel for them, which is in
+    bfloat16 (auto then is bfloat16) and without an adapter; else they are dequantised. context: positions at most, no
+    more than the model's maximum. template: a name or file instead of the checkpoint's own. adapter: a PEFT
+    directory, which is merged into the weights.
     Raises ModelError or UsageError, by name, for what cannot be used.
     """
     stored = open_source(Path(path))
@@ -75,10 +80,11 @@ def load_engine(
         )
     chosen, source = choose_template(stored.templates(), template, tokenizer)
     where = resolve_device(device)
-    kind = resolve_dtype(dtype)
+    keeps = adapter is None and where.type == "cpu" and stored.stays_quantised()
+    kind = torch.bfloat16 if keeps and dtype == "auto" else resolve_dtype(dtype)
     if adapter is not None:
         read_adapter_config(Path(adapter))  # a mistake in its name is told before the weights are read
-    model = stored.model(kind, where)
+    model = stored.model(kind, where, keep=keeps and kind == torch.bfloat16)
     if adapter is not None:
         apply_adapter(model, Path(adapter))
     info = ModelInfo(
@@ -140,15 +146,23 @@ class Engine:
                     "Choose another with --template.",
                 )
 
+    @property
+    def kept(self) -> Kept:
+        """The caches of earlier prompts and branches that are kept, and how many bytes they may take."""
+        return self._prefixes.kept
+
     def remarks(self) -> tuple[str, ...]:
-        """What a person should know of the template before the first question, a sentence each."""
-        return look_over(self.template, self.tokenizer) if self.template else ()
+        """What a person should know of the template and the weights before the first question, a sentence each."""
+        remarks = look_over(self.template, self.tokenizer) if self.template else ()
+        if self.info.quantisation.endswith("dequantised"):
+            remarks += (f"The file's weights take the memory of {self.info.dtype}: {self.info.quantisation}.",)
+        return remarks
 
     def tokenize(self, text: str) -> list[int]:
         """Ids of a plain text: no BOS, no control tokens."""
         return self.tokenizer.encode(text)
 
-    def prompt_ids(self, messages: Sequence[Message], *, prefill: str = "") -> list[int]:
+    def prompt_ids(self, messages: Sequence[Message], *, prefill: Prefill = "") -> list[int]:
         """Ids of a conversation up to where the answer begins, then those of `prefill`, the answer's given start.
 
         Raises TemplateError when the model has no template, or none of its roles fits.
@@ -163,9 +177,11 @@ class Engine:
             )
         return self.template.render(messages)
 
-    def _ids(self, segments: Sequence[Segment], prefill: str = "") -> list[int]:
+    def _ids(self, segments: Sequence[Segment], prefill: Prefill = "") -> list[int]:
         ids = encode_segments(_Remembered(self.tokenizer, self._texts), segments)
-        return ids + (self.tokenizer.encode_within(prefill) if prefill else [])
+        if isinstance(prefill, str):
+            return ids + (self.tokenizer.encode_within(prefill) if prefill else [])
+        return [*ids, *prefill]
 
     def logits(self, ids: Sequence[int]) -> Tensor:
         """Logits of all positions of ids in one pass: T V, float32. Raises ContextOverflow beyond the maximum."""
@@ -177,7 +193,7 @@ class Engine:
             batch = torch.tensor([list(ids)], device=self.model.embedding.weight.device)
             return self.model(batch)[0].float()  # type: ignore[no-any-return]
 
-    def fit(self, messages: Sequence[Message], params: SamplingParams, overflow: str, *, prefill: str = "") -> Fit:
+    def fit(self, messages: Sequence[Message], params: SamplingParams, overflow: str, *, prefill: Prefill = "") -> Fit:
         """What of a conversation would be sent under the policy `overflow`, and what left out. See engine.context."""
 
         def count(some: Sequence[Message]) -> int:
@@ -200,6 +216,22 @@ class Engine:
         detokenizer = Detokenizer(self.tokenizer, skip_space=self.tokenizer.adds_space_prefix and starts_anew)
         yield from self._run(ids, params, detokenizer, params.stop, 1, overflow == "shift", cancelled)
 
+    def replay(
+        self, prompt: Sequence[int], params: SamplingParams, splits: Iterable[Split], *, keep: int = 0,
+        overflow: str = "error", cancelled: Callable[[], bool] = never_cancelled,
+    ) -> Iterator[StreamEvent]:  # fmt: skip
+        """Continue ids that are read in these passes, as once before. The caches of other prompts are dropped.
+
+        On the same machine, with as many threads, it is equal bit for bit; but for experts, where a pass was cut.
+        """
+        self._prefixes.clear()
+        cache = self._prefixes.take(prompt)
+        read_in(self.model, prompt, splits, cache)
+        self._prefixes.put(prompt[: cache.length], cache)
+        yield from self._run(
+            list(prompt), params, Detokenizer(self.tokenizer), (), keep, overflow == "shift", cancelled
+        )
+
     def raw_ids(self, text: str) -> list[int]:
         """The ids of a text without a template, after BOS where the tokenizer puts one."""
         wanted = self.tokenizer.adds_bos or not text  # an empty text has nothing else to begin with
@@ -207,24 +239,44 @@ class Engine:
         return bos + (self.tokenize(text) if text else [])
 
     def chat(
-        self, messages: Sequence[Message], params: SamplingParams, *, overflow: str = "drop-oldest", prefill: str = "",
-        cancelled: Callable[[], bool] = never_cancelled,
+        self, messages: Sequence[Message], params: SamplingParams, *, overflow: str = "drop-oldest",
+        prefill: Prefill = "", cancelled: Callable[[], bool] = never_cancelled,
     ) -> Iterator[StreamEvent]:  # fmt: skip
-        """Answer a conversation. The answer's text does not repeat `prefill`. Ends with exactly one Finish."""
+        """Answer a conversation. Ends with exactly one Finish.
+
+        prefill: a text that the answer begins with, or the ids of an answer that was cut and goes on. Neither is
+        repeated in what comes; `spoken` tells the whole text of ids.
+        """
         fitted = self.fit(messages, params, overflow, prefill=prefill)
         prompt = self._prompt(fitted.messages)
         assert self.template is not None
         system = [m for m in fitted.messages[:1] if m.role == "system"]
         keep = len(self._ids(self.template.head(system)))
-        detokenizer = Detokenizer(self.tokenizer, skip_space=self.tokenizer.adds_space_prefix and not prefill)
-        stops = (*params.stop, *self.template.stop)
-        thinking = watch(prompt, prefill) if self.thinks else None
+        text, begun = (prefill, ()) if isinstance(prefill, str) else ("", tuple(prefill))
+        detokenizer, stops, thinking = self._reading(prompt, params, text)
         ids, shift = self._ids(prompt, prefill), overflow == "shift"
-        yield from self._run(ids, params, detokenizer, stops, keep, shift, cancelled, thinking)
+        yield from self._run(ids, params, detokenizer, stops, keep, shift, cancelled, thinking, begun)
+
+    def spoken(self, messages: Sequence[Message], ids: Sequence[int], params: SamplingParams) -> tuple[str, str]:
+        """(thoughts, text) of an answer's ids to these messages, as if they had been sampled in one go: a character
+        or a stop string that a cut went through is whole."""
+        events = (TokenEvent(token, 0.0) for token in ids)
+        items = list(stream(events, *self._reading(self._prompt(messages), params)))
+        deltas = [item for item in items if isinstance(item, TextDelta)]
+        return "".join(delta.thoughts for delta in deltas), "".join(delta.text for delta in deltas)
+
+    def _reading(
+        self, prompt: Sequence[Segment], params: SamplingParams, prefill: str = ""
+    ) -> tuple[Detokenizer, tuple[str, ...], Thinking | None]:
+        """What turns an answer's ids into text: detokenizer, stop strings, and the thoughts to tell apart."""
+        assert self.template is not None
+        detokenizer = Detokenizer(self.tokenizer, skip_space=self.tokenizer.adds_space_prefix and not prefill)
+        thinking = watch(prompt, prefill) if self.thinks else None
+        return detokenizer, (*params.stop, *self.template.stop), thinking
 
     def _run(
         self, ids: list[int], params: SamplingParams, detokenizer: Detokenizer, stops: Sequence[str], keep: int,
-        shift: bool, cancelled: Callable[[], bool], thinking: Thinking | None = None,
+        shift: bool, cancelled: Callable[[], bool], thinking: Thinking | None = None, begun: Sequence[int] = (),
     ) -> Iterator[StreamEvent]:  # fmt: skip
         """One generation on the best cache there is; whatever happens, the cache and its ids agree afterwards."""
         for token in params.logit_bias:
@@ -236,13 +288,13 @@ class Engine:
         seed = params.seed if params.seed is not None else secrets.randbits(SEED_BITS)
         stop = None
         cache = self._prefixes.take(ids)
-        held = ids[: cache.length]
+        held, cached = ids[: cache.length], tuple(cache.splits)
         try:
             generation = Generation(
                 self.model, ids, params, cache, self._rules, seed=seed, keep=keep, shift=shift, cancelled=cancelled
             )
             held = generation.sequence
-            for item in stream(generation, detokenizer, stops, thinking):
+            for item in stream(generation, detokenizer, stops, thinking, begun):
                 if isinstance(item, str):
                     stop = item
                 else:
@@ -252,12 +304,14 @@ class Engine:
         yield Finish(
             reason="stop" if stop is not None else _ended(generation),
             ids=tuple(generation.completion),
-            usage=Usage(len(ids), generation.cached_tokens, len(generation.completion)),
+            usage=Usage(len(ids), generation.cached_tokens, len(generation.completion), generation.shifted_tokens),
             timings=generation.timings,
             seed=seed,
             stop=stop,
             prompt_ids=tuple(ids),
             prefill_splits=tuple(generation.splits),
+            cached_splits=cached,
+            keep=keep,
         )
 
 

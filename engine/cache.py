@@ -6,12 +6,14 @@ cache as it was: what it wrote lies beyond the length and is written over by the
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from engine.config import ModelConfig
 from engine.errors import ContextOverflow
+from engine.splits import Splits
 
 GROWTH = 256  # positions; growth doubles, so that a token costs the same at any length, and starts here
 
@@ -31,6 +33,11 @@ class KVCache:
         self.config = config
         self.limit = limit if limit is not None else config.max_positions
         self.length = 0
+        self.splits = Splits()  # in which passes they were read
+        scaling = config.rope_scaling
+        # Beyond it all angles are others, also those of the positions before (RopeScaling, longrope).
+        self.turning_point = scaling.original_max_positions if scaling and scaling.kind == "longrope" else None
+        self.reach = 0  # positions that the text in it will have, as far as is known
         empty = partial(torch.empty, dtype=dtype, device=device)
         shape = batch, config.n_kv_heads, 0  # B K S
         self._keys = [empty((*shape, config.head_dim)) for _ in range(config.n_layers)]
@@ -46,13 +53,27 @@ class KVCache:
         """Bytes that the buffers take."""
         return sum(t.nbytes for t in (*self._keys, *self._values))
 
+    def prepare(self, total: int) -> None:
+        """The text in the cache will have `total` positions. What was computed for the other side of the turning point
+        is forgotten: it must be read again."""
+        point = self.turning_point
+        if point is not None and (self.reach > point) != (total > point):
+            self.truncate(0)
+        self.reach = total
+
     def reserve(self, count: int) -> None:
-        """Make room for `count` more positions. Raises ContextOverflow past the limit; then nothing changed."""
+        """Make room for `count` more positions. Raises ContextOverflow past the limit; then nothing changed.
+
+        Raises ValueError where they pass a turning point that those before were not prepared for.
+        """
         needed = self.length + count
         if needed > self.limit:
             raise ContextOverflow(
                 f"{self.length} positions are in use and {count} more do not fit a context of {self.limit}."
             )
+        if self.turning_point is not None and self.length and self.reach <= self.turning_point < needed:
+            raise ValueError(f"beyond {self.turning_point} positions all are read anew; prepare({needed}) begins that")
+        self.reach = max(self.reach, needed)
         if needed > self.capacity:
             capacity = min(self.limit, max(needed, 2 * self.capacity, GROWTH))
             self._keys = [self._grown(t, capacity) for t in self._keys]
@@ -78,13 +99,16 @@ class KVCache:
 
     def commit(self, count: int) -> None:
         """The `count` positions that every layer has written now belong to the cache."""
+        self.splits.add(count)
         self.length += count
 
     def truncate(self, length: int) -> None:
         """Forget every position from `length` on. Raises ValueError unless 0 <= length <= self.length."""
         if not 0 <= length <= self.length:
             raise ValueError(f"cannot truncate a cache of {self.length} positions to {length}")
+        self.splits = self.splits.first(length)
         self.length = length
+        self.reach = self.reach if length else 0
 
     def select(self, rows: Tensor) -> None:
         """Row b becomes what row rows[b] was, for each b: beams in a new order, or fewer of them."""
@@ -106,7 +130,7 @@ class KVCache:
         other = KVCache(self.config, limit=self.limit)
         other._keys = [t[:, :, :length].clone() for t in self._keys]
         other._values = [t[:, :, :length].clone() for t in self._values]
-        other.length = length
+        other.splits, other.length, other.reach = self.splits.first(length), length, self.reach
         return other
 
 
@@ -122,6 +146,14 @@ class LayerCache:
     def write(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Store k, v (B K T D); returns the keys and values of all positions so far (B K S D)."""
         return self._cache.write(self._index, k, v)
+
+
+class Kept(NamedTuple):
+    """What a PrefixCache holds: how many caches, how many bytes they take, and how many they may take."""
+
+    caches: int
+    nbytes: int
+    max_bytes: int
 
 
 class PrefixCache:
@@ -160,8 +192,16 @@ class PrefixCache:
         if not ids:
             return
         self._entries.append((tuple(ids), cache))
-        while len(self._entries) > 1 and sum(c.nbytes for _, c in self._entries) > self._max_bytes:
+        while len(self._entries) > 1 and self._nbytes() > self._max_bytes:
             del self._entries[0]
+
+    @property
+    def kept(self) -> Kept:
+        """What is kept now."""
+        return Kept(len(self._entries), self._nbytes(), self._max_bytes)
+
+    def _nbytes(self) -> int:
+        return sum(cache.nbytes for _, cache in self._entries)
 
     def clear(self) -> None:
         """Forget everything."""

@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,21 +21,20 @@ from torch import Tensor
 
 from engine.config import ModelConfig
 from engine.decoder import DecoderLM
-from engine.errors import CheckpointError, UsageError
-from engine.families import Family, Placement, family_of, placements, read_config, write_config
-from engine.params import SamplingParams
+from engine.errors import CheckpointError
+from engine.families import family_of, placements, read_config, write_config
+from engine.family import Family, Placement
 from engine.template import ChatTemplate
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+SHARD_BYTES = 2 << 30  # of one weight file at most
 MAPPED_BYTES = 16 << 20  # a file is mapped anew after so much was read of it: mapped pages count as memory
 # What stands beside the weights and belongs to them; a README.md tells of other weights.
 COMPANIONS = (
     "config.json", "generation_config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json",
     "chat_template*", "vocab.*", "merges.txt", "LICENSE*", "NOTICE*",
 )  # fmt: skip
-# Keys of generation_config.json that are settings of the sampler here, by the same names.
-SAMPLING_KEYS = frozenset(f.name for f in fields(SamplingParams)) - {"seed", "stop", "logit_bias", "logprobs", "greedy"}
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -70,19 +69,6 @@ def load_generation_config(directory: Path) -> dict[str, Any]:
     return read_json(path) if path.is_file() else {}
 
 
-def sampling_defaults(generation: Mapping[str, Any]) -> dict[str, Any]:
-    """The sampling settings in a generation_config.json. Raises CheckpointError when one is out of range."""
-    values = {k: v for k, v in generation.items() if k in SAMPLING_KEYS and v is not None}
-    if generation.get("do_sample") is False:
-        values = {k: v for k, v in values.items() if k in ("repetition_penalty", "max_new_tokens", "min_new_tokens")}
-        values["greedy"] = True
-    try:
-        SamplingParams(**values)
-    except UsageError as e:
-        raise CheckpointError(f"generation_config.json: {e}") from e
-    return values
-
-
 def load_model(directory: Path, config: ModelConfig, dtype: torch.dtype, device: torch.device) -> DecoderLM:
     """The decoder of a directory with its weights in `dtype`.
 
@@ -91,8 +77,10 @@ def load_model(directory: Path, config: ModelConfig, dtype: torch.dtype, device:
     family = family_of(read_json(directory / "config.json"))
     files = files_of_tensors(directory)
     wanted = list(islice(placements(family, config), len(files) + 1))  # a config may ask for a thousand million layers
+    wanted = list(_as_named(wanted, files, family))
     _check_names(directory, wanted, files, family)
     model = empty_model(config, dtype, device)
+    model.architecture = family.architecture
     parameters = dict(model.named_parameters())
     by_file: dict[Path, list[Placement]] = {}
     for place in wanted:
@@ -100,6 +88,37 @@ def load_model(directory: Path, config: ModelConfig, dtype: torch.dtype, device:
     for path, places in by_file.items():
         fill_parameters(path, places, parameters)
     return model.eval().requires_grad_(False)
+
+
+def family_of_model(model: DecoderLM) -> Family:
+    """The family that a model is written as: its own, or one that has such models. Raises CheckpointError for none."""
+    return family_of(write_config(model.config, model.architecture))
+
+
+def _as_named(places: Iterable[Placement], names: Iterable[str], family: Family) -> Iterator[Placement]:
+    """The placements with the names that a file has, which may all lack the prefix."""
+    lacks = bool(family.prefix) and not any(name.startswith(family.prefix) for name in names)
+    for place in places:
+        yield replace(place, theirs=place.theirs.removeprefix(family.prefix)) if lacks else place
+
+
+def _as_ours(tensor: Tensor, place: Placement) -> Tensor:
+    """A stored tensor with its rows as ours are. One of a wrong shape stays, to be refused."""
+    if place.transposed:
+        return tensor.T if tensor.dim() == 2 else tensor
+    heads = place.interleaved
+    if heads and tensor.dim() and len(tensor) % (3 * heads) == 0:
+        return tensor.reshape(heads, 3, -1, *tensor.shape[1:]).transpose(0, 1).reshape(tensor.shape)
+    return tensor
+
+
+def _as_theirs(tensor: Tensor, place: Placement) -> Tensor:
+    """The other way."""
+    if place.transposed:
+        return tensor.T
+    if place.interleaved:
+        return tensor.reshape(3, place.interleaved, -1, *tensor.shape[1:]).transpose(0, 1).reshape(tensor.shape)
+    return tensor
 
 
 def empty_model(config: ModelConfig, dtype: torch.dtype, device: torch.device) -> DecoderLM:
@@ -147,7 +166,7 @@ def _check_names(directory: Path, wanted: Iterable[Placement], files: Mapping[st
     if missing := sorted(names - set(files)):
         raise CheckpointError(f"{directory}: the tensor {missing[0]} is missing.")
     # A tied head may be stored too, and old checkpoints keep the angles; both are known to change nothing.
-    harmless = ("lm_head.weight", "rotary_emb.inv_freq")
+    harmless = ("lm_head.weight", "rotary_emb.inv_freq", *family.spare)
     if spare := sorted(name for name in set(files) - names if not name.endswith(harmless)):
         raise CheckpointError(f"{directory}: the tensor {spare[0]} has no place in a {family.architecture}.")
 
@@ -173,7 +192,7 @@ def fill_parameters(path: Path, places: list[Placement], parameters: Mapping[str
                 if place.theirs not in present:
                     raise CheckpointError(f"The tensor {place.theirs} is not in {path}, where the index says it is.")
                 source = file.get_tensor(place.theirs)
-                source = source[place.skip :] if source.dim() else source
+                source = _as_ours(source[place.skip :] if source.dim() else source, place)
                 target = parameters[place.ours] if place.rows is None else parameters[place.ours][place.rows]
                 if source.shape != target.shape:
                     raise CheckpointError(
@@ -197,26 +216,26 @@ def save_checkpoint(
     template: ChatTemplate | None = None,
     generation: Mapping[str, Any] | None = None,
     dtype: torch.dtype = torch.bfloat16,
-    shard_bytes: int = 2 << 30,
+    shard_bytes: int = SHARD_BYTES,
 ) -> None:
     """Write a directory that this engine, transformers and others load alike; complete, or not at all.
 
     The directory is made beside its place and then moved there; an old one of that name is replaced.
     """
     config = model.config
-    told = write_config(config) | {"torch_dtype": str(dtype).removeprefix("torch.")}
+    told = write_config(config, model.architecture) | {"torch_dtype": str(dtype).removeprefix("torch.")}
     sampled = {"do_sample": True} if generation else {}
     eos = {"bos_token_id": config.bos_id, "eos_token_id": list(config.eos_ids)}
     with complete_directory(directory) as half_written:
         write_json(half_written / "config.json", told)
         write_json(half_written / "generation_config.json", eos | sampled | dict(generation or {}))
-        _write_weights(half_written, model, dtype, shard_bytes)
+        write_weights(half_written, model, dtype, shard_bytes)
         if tokenizer_path is not None:
             shutil.copyfile(tokenizer_path, half_written / "tokenizer.model")
             write_json(half_written / "tokenizer_config.json", _tokenizer_config(template))
 
 
-def save_like(directory: Path, model: DecoderLM, base: Path, *, shard_bytes: int = 2 << 30) -> None:
+def save_like(directory: Path, model: DecoderLM, base: Path, *, shard_bytes: int = SHARD_BYTES) -> None:
     """Write a directory that is `base` with the weights of `model`: config, tokenizer, template and dtypes are base's.
 
     model must have base's shape. Complete, or not at all; an old directory of that name is replaced.
@@ -224,7 +243,7 @@ def save_like(directory: Path, model: DecoderLM, base: Path, *, shard_bytes: int
     with complete_directory(directory) as half_written:
         for path in sorted({p for pattern in COMPANIONS for p in base.glob(pattern) if p.is_file()}):
             shutil.copyfile(path, half_written / path.name)
-        _write_weights(half_written, model, stored_dtypes(base), shard_bytes)
+        write_weights(half_written, model, stored_dtypes(base), shard_bytes)
 
 
 def stored_dtypes(directory: Path) -> dict[str, torch.dtype]:
@@ -254,8 +273,9 @@ def complete_directory(directory: Path) -> Iterator[Path]:
             os.replace(directory, old)  # moved, not deleted: whenever this is cut, one of the two is whole
         os.replace(half_written, directory)
     except (OSError, SafetensorError) as e:
-        shutil.rmtree(half_written, ignore_errors=True)
         raise CheckpointError(f"{directory} cannot be written: {getattr(e, 'strerror', None) or e}.") from e
+    finally:
+        shutil.rmtree(half_written, ignore_errors=True)  # not there when all went well
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -270,17 +290,19 @@ def _tokenizer_config(template: ChatTemplate | None) -> dict[str, Any]:
     return config
 
 
-def _write_weights(
-    directory: Path, model: DecoderLM, dtype: torch.dtype | Mapping[str, torch.dtype], shard_bytes: int
+def write_weights(
+    directory: Path, model: DecoderLM, dtype: torch.dtype | Mapping[str, torch.dtype], shard_bytes: int = SHARD_BYTES
 ) -> None:
-    """model.safetensors, or shards of at most `shard_bytes` with an index; dtype: of all tensors, or of each."""
+    """Write model.safetensors, or shards of at most `shard_bytes` with an index; dtype: of all tensors, or of each."""
     parameters = dict(model.named_parameters())
     shards: list[dict[str, Tensor]] = [{}]
     size = 0
-    for place in placements(family_of(write_config(model.config)), model.config):
+    family = family_of_model(model)
+    names = dtype if isinstance(dtype, Mapping) else [family.prefix]
+    for place in _as_named(placements(family, model.config), names, family):
         source = parameters[place.ours] if place.rows is None else parameters[place.ours][place.rows]
         kind = dtype if isinstance(dtype, torch.dtype) else dtype[place.theirs]
-        tensor = source.detach().to("cpu", kind).contiguous().clone()
+        tensor = _as_theirs(source, place).detach().to("cpu", kind).contiguous().clone()
         if size and size + tensor.nbytes > shard_bytes:
             shards.append({})
             size = 0

@@ -7,16 +7,20 @@ the context reads anew, with PrefillProgress between the TextDeltas.
 from dataclasses import dataclass
 from typing import Literal
 
+from engine.splits import Split
+
 FinishReason = Literal["eos", "stop", "length", "context", "interrupted"]
 
 
 @dataclass(frozen=True, slots=True)
 class TokenEvent:
-    """One sampled token. `logprob` is of the model's own distribution, before any sampling stage."""
+    """One sampled token. `logprob` is of the model's own distribution, before any sampling stage; so is `entropy`
+    (in nats), which is there when `top` was asked for."""
 
     id: int
     logprob: float
     top: tuple[tuple[int, float], ...] = ()  # (id, logprob) of the most probable, when asked for
+    entropy: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +46,13 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Counts of tokens. Of `prompt_tokens`, `cached_tokens` cost nothing."""
+    """Counts of tokens. Of `prompt_tokens`, `cached_tokens` cost nothing. A shift of the full context in mid-answer
+    let the oldest `shifted_tokens` go."""
 
     prompt_tokens: int
     cached_tokens: int
     completion_tokens: int
+    shifted_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,8 @@ class Finish:
 
     ids: every sampled id, the end token excluded; what a conversation keeps as the answer.
     prompt_ids: what the model was really given.
-    prefill_splits: lengths of the chunks in which the new prompt tokens were read; a replay repeats them.
+    cached_splits, prefill_splits: the passes in which the cached and the new prompt tokens were read, and what a shift
+    read anew; a replay repeats them. keep: how many positions a shift leaves in place.
     """
 
     reason: FinishReason
@@ -75,6 +82,8 @@ class Finish:
     stop: str | None = None  # which stop string, when reason is "stop"
     prompt_ids: tuple[int, ...] = ()
     prefill_splits: tuple[int, ...] = ()
+    cached_splits: tuple[Split, ...] = ()
+    keep: int = 0
 
 
 StreamEvent = PrefillProgress | TextDelta | Finish

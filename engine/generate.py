@@ -3,7 +3,7 @@
 import math
 import random
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from engine.errors import ContextOverflow, ModelError
 from engine.events import FinishReason, PrefillProgress, Timings, TokenEvent
 from engine.params import SamplingParams
 from engine.sampler import History, Stage, TokenRules, sample, stages
+from engine.splits import Split
 
 PREFILL_CHUNK = 512  # positions; bounds the memory of a pass, and how long Ctrl-C waits
 
@@ -30,6 +31,23 @@ def prefill(model: DecoderLM, ids: Sequence[int], cache: KVCache) -> Tensor:
     return model(torch.tensor([ids], device=device), cache, last_only=True)[0, -1].float()  # type: ignore[no-any-return]
 
 
+def read_in(model: DecoderLM, ids: Sequence[int], splits: Iterable[Split], cache: KVCache) -> None:
+    """Read `ids` in these passes, but for the last, which is left to a Generation.
+
+    Of a pass that was cut the rest is read, too, and forgotten: a pass of another length would round otherwise. What
+    stands there does not matter, as no position sees a later one.
+    """
+    cache.prepare(len(ids))
+    for size, kept, times in splits:
+        for _ in range(times):
+            start = cache.length
+            if start + kept >= len(ids):
+                return
+            chunk = list(ids[start : start + size])
+            prefill(model, chunk + chunk[:1] * (size - len(chunk)), cache)
+            cache.truncate(start + kept)
+
+
 @torch.inference_mode()
 def decode(model: DecoderLM, token: int, cache: KVCache) -> Tensor:
     """Read one token after what the cache holds; float32 logits (V) of the next. The step that speed is about."""
@@ -43,6 +61,7 @@ class Generation:
     prompt: ids, of which the cache already holds the first cache.length. The caller's list is not changed.
     sequence: the ids that the cache holds or is about to; sequence[:cache.length] agrees with the cache whenever
     the iteration is left, also by an exception. completion: the sampled ids, end token excluded.
+    shifted_tokens: how many ids were let go, all in all, because the context was full.
     keep, shift: with shift, a full context drops the older half of what follows the first `keep` ids and reads
     the rest again, instead of ending.
 
@@ -63,6 +82,7 @@ class Generation:
             raise ContextOverflow(
                 f"{keep} tokens are to be kept, which leaves a context of {cache.limit} no room to move on."
             )
+        cache.prepare(len(prompt))
         if not cache.length < max(1, len(prompt)):
             raise ValueError("at least one token of the prompt must be new to the cache")
         self.model, self.params, self.cache = model, params, cache
@@ -70,6 +90,7 @@ class Generation:
         self.completion: list[int] = []
         self.reason: FinishReason | None = None
         self.cached_tokens = cache.length
+        self.shifted_tokens = 0
         self.splits: list[int] = []
         self.timings = Timings(0.0, 0.0, 0.0)
         self._rules, self._keep, self._shift = rules, keep, shift
@@ -109,18 +130,23 @@ class Generation:
             self.reason = "interrupted"
             return None
         if self.cache.length < self.cache.limit:
+            if self.cache.length == self.cache.turning_point:
+                return (yield from self._read())  # all of it, with other angles
             return decode(self.model, token, self.cache)
         if not self._shift:
             self.reason = "context"
             return None
         kept, rest = self.sequence[: self._keep], self.sequence[self._keep :]
+        half = rest[-max(1, len(rest) // 2) :]
         self.cache.truncate(min(self.cache.length, self._keep))
-        self.sequence[:] = kept + rest[-max(1, len(rest) // 2) :]
+        self.sequence[:] = kept + half
+        self.shifted_tokens += len(rest) - len(half)
         return (yield from self._read())
 
     def _read(self) -> Generator[PrefillProgress, None, Tensor | None]:
         """Read what the cache does not hold yet, in chunks; the logits of its last token, or None if cancelled."""
         logits = None
+        self.cache.prepare(len(self.sequence))
         begin, total = self.cache.length, len(self.sequence)
         while self.cache.length < total:
             if self._cancelled():
@@ -144,8 +170,9 @@ class Generation:
         token = int(sample(logits.cpu().unsqueeze(0), self.params, active, history, uniform))
         if token >= len(logits) or self._rules.never[token]:
             raise ModelError("No token is left to choose from: the settings remove every one.")
-        top: tuple[tuple[int, float], ...] = ()
-        if self.params.logprobs:
-            best = logprobs.topk(min(self.params.logprobs, len(logprobs)))
-            top = tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
-        return TokenEvent(token, float(logprobs[token]), top)
+        if not self.params.logprobs:
+            return TokenEvent(token, float(logprobs[token]))
+        best = logprobs.topk(min(self.params.logprobs, len(logprobs)))
+        top = tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+        entropy = -(logprobs.exp() * logprobs).nansum()  # 0 · -inf is 0 here
+        return TokenEvent(token, float(logprobs[token]), top, float(entropy))

@@ -26,7 +26,7 @@ MOST_DIMENSIONS = 4
 PIECE = 1 << 18  # numbers that are dequantised at once: few enough for the processor's cache
 # The numbers that a type of value has in the file -> how struct reads it.
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-STRING, ARRAY = 8, 9
+FLOAT32, STRING, ARRAY = 6, 8, 9
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,18 @@ class GgufFile:
             tensors[tensor.type] += 1
             numbers[tensor.type] += tensor.rows * tensor.shape[-1]
         return ", ".join(f"{type_name(kind)} ({tensors[kind]})" for kind, _ in numbers.most_common())
+
+    def raw(self, tensor: StoredTensor, first: int, count: int) -> NDArray[np.uint8]:
+        """`count` rows of a tensor from `first` on, or what there is, as they are stored: rows x bytes of one.
+
+        Raises CheckpointError.
+        """
+        count, begin = min(count, tensor.rows - first), tensor.start + first * tensor.row_bytes
+        try:
+            raw = np.fromfile(self.path, np.uint8, count * tensor.row_bytes, offset=begin)
+            return raw.reshape(count, tensor.row_bytes)
+        except (OSError, ValueError) as e:
+            raise CheckpointError(f"{self.path}: the tensor {tensor.name} cannot be read: {e}.") from e
 
     def pieces(self, tensor: StoredTensor, unit: int = 1) -> Iterator[tuple[slice, NDArray[np.float32]]]:
         """A tensor in pieces: (which rows, their numbers in float32, rows x innermost dimension).
@@ -188,7 +200,8 @@ class _Header:
 
     def _value(self, kind: int, key: str) -> Any:
         if kind in SCALARS:
-            return self._number(SCALARS[kind])
+            number = self._number(SCALARS[kind])
+            return float(str(np.float32(number))) if kind == FLOAT32 else number  # 0.3, and not 0.30000001192092896
         if kind == STRING:
             return self._text()
         if kind != ARRAY:

@@ -1,12 +1,13 @@
 """From a GGUF file to a ModelConfig and a DecoderLM. An architecture is a row of the table.
 
 The metadata names sizes as `<architecture>.<key>`. A key of the architecture that is neither read nor known to be
-harmless is an error that names it: it may change the result. Weights are dequantised piece by piece into place.
+harmless is an error that names it: it may change the result. Weights are dequantised piece by piece into place, or
+stay as they are (engine/gguf_kept.py).
 """
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -18,20 +19,10 @@ from engine.config import ModelConfig, RopeScaling
 from engine.decoder import DecoderLM
 from engine.errors import CheckpointError
 from engine.gguf import GgufFile
+from engine.gguf_kept import keep_quantised
+from engine.gguf_places import ARCHITECTURES, Place, apart, gguf_places
 from engine.layers.positions import inverse_frequencies
 
-
-@dataclass(frozen=True)
-class Architecture:
-    """How files of one architecture are read.
-
-    interleaved: rows of queries and keys lie so that neighbours rotate, and not the halves of a head as here.
-    """
-
-    interleaved: bool
-
-
-ARCHITECTURES = {"llama": Architecture(interleaved=True), "qwen2": Architecture(interleaved=False)}
 SIZES = {
     "embedding_length": "d_model",
     "block_count": "n_layers",
@@ -47,34 +38,12 @@ OTHERS_READ = frozenset({
     "rope.scaling.finetuned",  # whether the model was trained with the scaling; changes nothing
 })  # fmt: skip
 NEUTRAL = {"expert_count": (0,), "expert_used_count": (0,), "attention.causal": (True,)}
+# Settings of the sampler -> their keys, behind "general.sampling.".
+SAMPLING = {
+    "temperature": "temp", "top_k": "top_k", "top_p": "top_p", "min_p": "min_p", "repetition_penalty": "penalty_repeat",
+}  # fmt: skip
 ANGLES = "rope_freqs.weight"
 LLAMA3_LENGTH = 8192  # what Llama 3.1 and its successors were trained with before they were stretched
-# Theirs -> ours, of a layer; "qkv" and "gate_up" are parts of a fused matrix.
-IN_LAYER = {
-    "attn_norm": "attention_norm",
-    "attn_q": "attention.qkv",
-    "attn_k": "attention.qkv",
-    "attn_v": "attention.qkv",
-    "attn_output": "attention.out",
-    "ffn_norm": "mlp_norm",
-    "ffn_gate": "mlp.gate_up",
-    "ffn_up": "mlp.gate_up",
-    "ffn_down": "mlp.down",
-}
-
-
-@dataclass(frozen=True)
-class Place:
-    """A tensor of the file, the parameter here and the rows of it that it fills (None: all).
-
-    head_dim: of queries and keys whose rows are interleaved, else 0. optional: zero where the file has none.
-    """
-
-    theirs: str
-    ours: str
-    rows: slice | None = None
-    head_dim: int = 0
-    optional: bool = False
 
 
 def gguf_config(file: GgufFile) -> ModelConfig:
@@ -170,53 +139,44 @@ def _with_angles(file: GgufFile, config: ModelConfig) -> ModelConfig:
     if bool((divisors == 1).all()):
         return config
     factor = divisors.max().item()
+    architecture = file.metadata["general.architecture"]
+    length = file.metadata.get(f"{architecture}.rope.scaling.original_context_length", LLAMA3_LENGTH)
     if config.rope_scaling is None and math.isfinite(factor) and factor > 0:
-        stretched = replace(config, rope_scaling=RopeScaling("llama3", factor, LLAMA3_LENGTH))
+        stretched = replace(config, rope_scaling=RopeScaling("llama3", factor, length))
         computed = inverse_frequencies(config, 1) / inverse_frequencies(stretched, 1)
         if torch.allclose(computed, divisors, rtol=1e-3):
             return stretched
     raise CheckpointError(f"{file.path}: {ANGLES} scales positions in a way that is not supported.")
 
 
-def gguf_places(file: GgufFile, config: ModelConfig) -> Iterator[Place]:
-    """Every tensor of a file of this shape."""
-    yield Place("token_embd.weight", "embedding.weight")
-    yield Place("output_norm.weight", "norm.weight")
-    if not config.tie_embeddings:
-        yield Place("output.weight", "head.weight")
-    q, k, v = config.qkv_rows
-    rows = {
-        "attn_q": slice(0, q), "attn_k": slice(q, q + k), "attn_v": slice(q + k, q + k + v),
-        "ffn_gate": slice(0, config.d_ff), "ffn_up": slice(config.d_ff, 2 * config.d_ff),
-    }  # fmt: skip
-    interleaved = ARCHITECTURES[file.metadata["general.architecture"]].interleaved
-    for i in range(config.n_layers):
-        for theirs, ours in IN_LAYER.items():
-            head_dim = config.head_dim if interleaved and theirs in ("attn_q", "attn_k") else 0
-            left, right = f"blk.{i}.{theirs}", f"blocks.{i}.{ours}"
-            yield Place(f"{left}.weight", f"{right}.weight", rows.get(theirs), head_dim)
-            biased = {"attention": config.attention_bias, "mlp": config.mlp_bias}.get(ours.split(".")[0], False)
-            if biased:  # Qwen 2 has none on the output of attention
-                optional = theirs == "attn_output"
-                yield Place(f"{left}.bias", f"{right}.bias", rows.get(theirs), head_dim, optional)
+def gguf_sampling(file: GgufFile) -> dict[str, Any]:
+    """The settings of the sampler that a file recommends, by the names of SamplingParams."""
+    found = {setting: file.metadata.get(f"general.sampling.{key}") for setting, key in SAMPLING.items()}
+    return {setting: value for setting, value in found.items() if value is not None}
 
 
-def load_gguf_model(file: GgufFile, config: ModelConfig, dtype: torch.dtype, device: torch.device) -> DecoderLM:
+def load_gguf_model(
+    file: GgufFile, config: ModelConfig, dtype: torch.dtype, device: torch.device, keep: bool = False
+) -> DecoderLM:
     """The decoder of a GGUF file with its weights dequantised to `dtype`.
 
-    Raises CheckpointError, by name, for a tensor that is missing, left over or of another shape.
+    keep: matrices stay quantised where there is a kernel for them; then dtype must be bfloat16, on a CPU. Raises
+    CheckpointError, by name, for a tensor that is missing, left over or of another shape.
     """
-    places = list(islice(gguf_places(file, config), 2 * len(file.tensors) + 9))  # a header may tell of any number
+    architecture = file.metadata["general.architecture"]
+    most = 2 * len(file.tensors) + 9  # a header may tell of any number
+    places = list(islice(gguf_places(architecture, config), most))
     names = {place.theirs for place in places}
     for place in places:
         if place.theirs not in file.tensors and not place.optional:
             raise CheckpointError(f"{file.path}: the tensor {place.theirs} is missing.")
     if spare := sorted(set(file.tensors) - names - {ANGLES}):
         raise CheckpointError(
-            f"{file.path}: the tensor {spare[0]} has no place in a model of the architecture "
-            f"{file.metadata['general.architecture']}."
+            f"{file.path}: the tensor {spare[0]} has no place in a model of the architecture {architecture}."
         )
     model = empty_model(config, dtype, device)
+    if keep:
+        places = keep_quantised(model, file, places)
     parameters = dict(model.named_parameters())
     for place in places:
         target = parameters[place.ours] if place.rows is None else parameters[place.ours][place.rows]
@@ -239,10 +199,4 @@ def _fill(file: GgufFile, place: Place, target: Tensor) -> None:
         numbers, part = torch.from_numpy(piece), target[rows]
         if target.dim() == 1:
             numbers, part = numbers[0], target
-        part.copy_(_apart(numbers, place.head_dim) if place.head_dim else numbers)
-
-
-def _apart(rows: Tensor, head_dim: int) -> Tensor:
-    """Rows of whole heads in which neighbours rotate -> rows in which the halves of a head do."""
-    pairs = rows.reshape(-1, head_dim // 2, 2, *rows.shape[1:])
-    return pairs.transpose(1, 2).reshape(rows.shape)
+        part.copy_(apart(numbers, place.head_dim) if place.head_dim else numbers)

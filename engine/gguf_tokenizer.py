@@ -6,14 +6,13 @@ name alone (`tokenizer.ggml.pre`); a name that is not in the table here is an er
 """
 
 import json
-import struct
 from collections.abc import Mapping, Sequence
-from enum import IntEnum
 from importlib.util import find_spec
 from typing import Any
 
 from engine.errors import TokenizerError
 from engine.gguf import GgufFile
+from engine.sentencepiece_format import ROLES, Kind, Piece, write_piece_model
 from engine.tokenizer import Control, SentencePieceTokenizer, Tokenizer
 from engine.tokenizer_config import TokenizerConfig
 
@@ -34,17 +33,6 @@ CUTS: dict[str, tuple[str, ...]] = {
 WHOLE_WORDS = frozenset({"llama-bpe"})  # a word that is a token is not put together by merges
 BOS_BY_HABIT = frozenset({"llama-bpe"})  # BOS before a text, where the file does not say
 COMPOSED = frozenset({"qwen2"})  # its own tokenizer reads text in Unicode's form NFC; only that is not in the file
-
-
-class Kind(IntEnum):
-    """What a token is. The numbers are those of SentencePiece too."""
-
-    NORMAL = 1
-    UNKNOWN = 2
-    CONTROL = 3
-    USER_DEFINED = 4
-    UNUSED = 5
-    BYTE = 6
 
 
 def gguf_tokenizer(file: GgufFile) -> Tokenizer:
@@ -92,43 +80,24 @@ def _of_scores(
     scores = _list(file, told, "scores", float)
     if len(scores) != len(tokens):
         raise TokenizerError(f"{file.path}: there are {len(scores)} scores for {len(tokens)} tokens.")
-    proto = b"".join(
-        _field(1, _field(1, piece.encode()) + _field(2, score) + _field(3, int(kind)))
-        for piece, score, kind in zip(tokens, scores, kinds, strict=True)
-    )
-    ends = {"unk": 40, "bos": 41, "eos": 42, "pad": 43}  # their fields in SentencePiece's TrainerSpec
-    ids = {key: _token(file, told, key) for key in ends}
+    ids = {key: _token(file, told, key) for key in ROLES}
     if ids["unk"] is None:
         ids["unk"] = next((i for i, kind in enumerate(kinds) if kind == Kind.UNKNOWN), None)
-    trainer = _field(3, 2) + _field(35, int(Kind.BYTE in kinds))  # the model is BPE; with byte fallback or without
-    trainer += b"".join(_field(number, -1 if (i := ids[key]) is None else i) for key, number in ends.items())
-    # No normalisation; a space before the text if the file says so, or does not say; other spaces stay.
-    prefix = bool(told.get("add_space_prefix", True))
-    normalizer = _field(1, b"identity") + _field(3, int(prefix)) + _field(4, 0) + _field(5, 1)
+    pieces = [
+        # Text that is kept whole stands here as it is typed, and in a SentencePiece model with ▁ for a space.
+        Piece(text.replace(" ", "▁") if kind == Kind.USER_DEFINED else text, score, Kind(kind))
+        for text, score, kind in zip(tokens, scores, kinds, strict=True)
+    ]
+    while pieces and pieces[-1].kind == Kind.UNUSED:  # they are there because the embedding has more rows than pieces
+        pieces.pop()
+    proto = write_piece_model(pieces, ids, space_prefix=bool(told.get("add_space_prefix", True)))
     return SentencePieceTokenizer(
         file.path,
         {piece: Control(i) for i, (piece, kind) in enumerate(zip(tokens, kinds, strict=True)) if kind == Kind.CONTROL},
         adds_bos=bool(told.get("add_bos_token", True)),
         special_tokens=named,
-        proto=proto + _field(2, trainer) + _field(3, normalizer),
+        proto=proto,
     )
-
-
-def _field(number: int, value: bytes | int | float) -> bytes:
-    """One field of a protocol buffer message: bytes with their length, a float32, or a whole number."""
-    if isinstance(value, bytes):
-        return _varint(number << 3 | 2) + _varint(len(value)) + value
-    if isinstance(value, float):
-        return _varint(number << 3 | 5) + struct.pack("<f", value)
-    return _varint(number << 3) + _varint(value % (1 << 64))  # a negative one in two's complement
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*out, value])
 
 
 def _of_merges(

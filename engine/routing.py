@@ -1,5 +1,7 @@
 """Which expert takes which token: what the routers of a model choose, looked at from outside."""
 
+import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -43,3 +45,21 @@ def chosen_experts(model: DecoderLM, ids: Sequence[int]) -> dict[int, list[list[
     with watched_routers(model) as seen:
         model.hidden(torch.tensor([list(ids)], device=model.embedding.weight.device))
     return {layer: passes[0].tolist() for layer, passes in seen.items()}
+
+
+def typical_tokens(ids: Sequence[int], chosen: Sequence[Sequence[int]], n_experts: int, count: int) -> list[list[int]]:
+    """For each expert of a layer up to `count` ids that are most typical of it, the best first.
+
+    chosen: the experts that take each of the ids. Typical: those of the highest n · ln(p(id | expert) / p(id)), n times
+    that the expert took the id. A frequent token that all experts take alike is typical of none.
+    """
+    of_text = Counter(ids)
+    taken: list[Counter[int]] = [Counter() for _ in range(n_experts)]
+    for token, experts in zip(ids, chosen, strict=True):
+        for expert in experts:
+            taken[expert][token] += 1
+    found = []
+    for tokens in taken:
+        score = {t: n * math.log(n / tokens.total() / (of_text[t] / len(ids))) for t, n in tokens.items()}
+        found.append(sorted((t for t in score if score[t] > 0), key=lambda t: (-score[t], t))[:count])
+    return found

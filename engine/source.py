@@ -6,12 +6,13 @@ from typing import Any, Protocol
 
 import torch
 
-from engine.checkpoint import load_config, load_generation_config, load_model
+from engine.checkpoint import load_config, load_generation_config, load_model, stored_dtypes
 from engine.config import ModelConfig
 from engine.decoder import DecoderLM
 from engine.errors import CheckpointError
 from engine.gguf import gguf_at, open_gguf
-from engine.gguf_model import gguf_config, load_gguf_model
+from engine.gguf_kept import stays_quantised, told_quantisation
+from engine.gguf_model import gguf_config, gguf_sampling, load_gguf_model
 from engine.gguf_tokenizer import gguf_templates, gguf_tokenizer
 from engine.tokenizer import Tokenizer, load_tokenizer
 from engine.tokenizer_config import read_chat_templates
@@ -20,8 +21,10 @@ from engine.tokenizer_config import read_chat_templates
 class Source(Protocol):
     """A model on this disk of which only the description has been read.
 
-    generation: what a generation_config.json says. quantisation: the types of a file's tensors and what became of
-    them; empty for a directory, whose weights are taken as they are.
+    generation: what a generation_config.json says. exact_dtype: one that holds the weights as they are stored.
+    quantisation: the types of a file's tensors and what became of them; empty for a directory, whose weights are
+    taken as they are. stays_quantised: whether most weights are quantised and could stay so in memory; they do when
+    `model` is asked to keep them, in bfloat16 on a CPU.
     """
 
     config: ModelConfig
@@ -32,7 +35,9 @@ class Source(Protocol):
     def generation(self) -> Mapping[str, Any]: ...
     def tokenizer(self) -> Tokenizer: ...
     def templates(self) -> dict[str, str]: ...
-    def model(self, dtype: torch.dtype, device: torch.device) -> DecoderLM: ...
+    def exact_dtype(self) -> torch.dtype: ...
+    def stays_quantised(self) -> bool: ...
+    def model(self, dtype: torch.dtype, device: torch.device, keep: bool = False) -> DecoderLM: ...
 
 
 class DirectorySource:
@@ -52,20 +57,26 @@ class DirectorySource:
     def templates(self) -> dict[str, str]:
         return read_chat_templates(self._directory)
 
-    def model(self, dtype: torch.dtype, device: torch.device) -> DecoderLM:
+    def exact_dtype(self) -> torch.dtype:
+        kinds = set(stored_dtypes(self._directory).values())
+        return kinds.pop() if kinds == {torch.bfloat16} else torch.float32
+
+    def stays_quantised(self) -> bool:
+        return False
+
+    def model(self, dtype: torch.dtype, device: torch.device, keep: bool = False) -> DecoderLM:
         return load_model(self._directory, self.config, dtype, device)
 
 
 class GgufSource:
     """A GGUF file."""
 
-    generation: Mapping[str, Any] = {}
-
     def __init__(self, path: Path) -> None:
         self._file = open_gguf(path)
+        self.generation: Mapping[str, Any] = gguf_sampling(self._file)
         self.name = path.resolve().stem
         self.config = gguf_config(self._file)
-        self.quantisation = f"{self._file.quantisation()}, dequantised"
+        self.quantisation = told_quantisation(self._file)
 
     def tokenizer(self) -> Tokenizer:
         return gguf_tokenizer(self._file)
@@ -73,8 +84,16 @@ class GgufSource:
     def templates(self) -> dict[str, str]:
         return gguf_templates(self._file)
 
-    def model(self, dtype: torch.dtype, device: torch.device) -> DecoderLM:
-        return load_gguf_model(self._file, self.config, dtype, device)
+    def exact_dtype(self) -> torch.dtype:
+        return torch.float32
+
+    def stays_quantised(self) -> bool:
+        return stays_quantised(self._file)
+
+    def model(self, dtype: torch.dtype, device: torch.device, keep: bool = False) -> DecoderLM:
+        model = load_gguf_model(self._file, self.config, dtype, device, keep)
+        self.quantisation = told_quantisation(self._file, model)
+        return model
 
 
 def open_source(path: Path) -> Source:

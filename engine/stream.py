@@ -91,14 +91,18 @@ class StopMatcher:
 
 def stream(
     events: Iterable[PrefillProgress | TokenEvent], detokenizer: Detokenizer, stops: Sequence[str],
-    thinking: Thinking | None = None,
+    thinking: Thinking | None = None, begun: Iterable[int] = (),
 ) -> Iterator[PrefillProgress | TextDelta | str]:  # fmt: skip
     """TextDelta for each token, and, when a stop string ended the text, that stop string as the last item.
 
     thinking: tells thoughts from the answer. A stop string in thoughts ends nothing: who set it meant the answer.
+    begun: ids of the same answer that came before. Their text is not given out again, but a character or a stop
+    string that begins in them is known when its rest comes.
     """
     matcher = StopMatcher(stops)
     thinking = thinking or Thinking(over=True)
+    for token in begun:
+        matcher.add(thinking.add(detokenizer.add(token))[1])
     for event in events:
         if isinstance(event, PrefillProgress):
             yield event

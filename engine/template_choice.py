@@ -72,7 +72,7 @@ def look_over(template: Template, tokenizer: Tokenizer) -> tuple[str, ...]:
     text = "\n".join(segment.text for segment in segments if not segment.control)
     if unknown := re.findall(r"<\|[^|<>\s]{1,40}\|>", text):
         remarks.append(f"The template writes {unknown[0]}, which is no control token of this tokenizer.")
-    if segments[-1].text.endswith(QUESTION.content):
+    if segments[-1].text.rstrip().endswith(QUESTION.content):
         remarks.append("The template does not mark where the answer begins.")
     if not template.end_of_turn and not template.stop:
         remarks.append("The template ends an answer with no control token.")

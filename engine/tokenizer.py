@@ -150,6 +150,10 @@ class SentencePieceTokenizer:
             return f"<{token}>"
         return str(self._processor.id_to_piece(token))
 
+    def proto(self) -> bytes:
+        """The SentencePiece model as a tokenizer.model holds it."""
+        return bytes(self._processor.serialized_model_proto())
+
     def control_id(self, name: str) -> int | None:
         """The id of a control token by name; None when there is none of that name."""
         control = self.controls.get(name)

@@ -146,6 +146,12 @@ class JsonTokenizer:
         name = self._backend.id_to_token(token) if token >= 0 else None
         return f"<{token}>" if name is None else str(name)
 
+    def described(self) -> dict[str, Any]:
+        """The contents of a tokenizer.json for this tokenizer, with what its configuration added."""
+        if self._starts is not self._goes_on:
+            self._backend.pre_tokenizer = self._starts
+        return json.loads(self._backend.to_str())  # type: ignore[no-any-return]
+
     def control_id(self, name: str) -> int | None:
         """The id of a control token by name; None when there is none of that name."""
         control = self.controls.get(name)

@@ -1,14 +1,18 @@
-"""Rewrite tests/goldens/llama: what transformers computes for tiny Llama models whose weights are a formula.
+"""Rewrite tests/goldens: what transformers computes for tiny models whose weights are a formula.
 
     python scripts/make_goldens.py            needs the development dependency transformers; no network
 
 Each golden is a JSON file: config (a config.json, as a stranger would have it), ids, rows and logits (of some
-positions of one pass over ids), prompt and greedy (what `generate` continues it with). Review the diff of a rerun:
-it says that transformers, or the formula, has changed.
+positions of one pass over ids), prompt and greedy (what `generate` continues it with). llama/ has the cases below,
+families/ those of tests/engine/family_cases.py, with the shapes of their tensors. Review the diff of a rerun: it says
+that transformers, or the formula, has changed.
 """
 
 import json
 import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +21,10 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "engine"))
 
-import formula  # noqa: E402  (lies beside the tests that use it)
+import family_cases  # noqa: E402  (lies beside the tests that use it)
+import formula  # noqa: E402
 
-TARGET = ROOT / "tests" / "goldens" / "llama"
+TARGET = ROOT / "tests" / "goldens"
 BASE: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 64, "hidden_size": 32,
     "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
@@ -90,17 +95,42 @@ def reference(config: dict[str, Any]) -> Any:
     return model.eval()
 
 
-@torch.no_grad()
-def golden(case: str) -> dict[str, Any]:
-    """One golden, from transformers in float32."""
+def golden_of_family(case: str) -> dict[str, Any]:
+    """One golden of another family than Llama, with the names and shapes of the tensors that transformers stores."""
+    import transformers
+    from safetensors.torch import load_file, save_file
+
+    config = family_cases.CASES[case]
+    architecture = getattr(transformers, config["architectures"][0])
+    with tempfile.TemporaryDirectory() as place:
+        stored = Path(place) / "model.safetensors"
+        shape = architecture.config_class.from_dict(deepcopy(config))  # a copy, for it is changed
+        architecture(shape).save_pretrained(place)
+        shapes = {name: tuple(tensor.shape) for name, tensor in load_file(stored).items()}
+        save_file({n: formula.tensor(n, shape) for n, shape in shapes.items()}, stored, {"format": "pt"})
+        (Path(place) / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        (Path(place) / "generation_config.json").unlink()
+        model, loaded = architecture.from_pretrained(place, dtype=torch.float32, output_loading_info=True)
+    if any(loaded[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")):
+        raise SystemExit(f"{case}: the formula's tensors are not transformers': {loaded}")
+    return computed(model.eval(), config, len(case), 64, 48) | {"tensors": shapes}
+
+
+def golden_of_llama(case: str) -> dict[str, Any]:
+    """One golden of a Llama."""
     config = config_of(case)
-    model = reference(config)
-    ids = [1, *torch.randint(3, 64, (59,), generator=torch.Generator().manual_seed(len(case))).tolist()]
-    rows = [0, 1, 7, 23, 24, 40, 59]
+    # Dynamic angles change past the maximum: with a cache (as generate has) they are no longer those of one pass.
+    return computed(reference(config), config, len(case), 60, 14 if config["max_position_embeddings"] == 24 else 40)
+
+
+@torch.no_grad()
+def computed(model: Any, config: dict[str, Any], seed: int, length: int, count: int) -> dict[str, Any]:
+    """What transformers makes of `length` random ids, and the `count` tokens after the first of them; in float32."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = [1, *torch.randint(3, config["vocab_size"], (length - 1,), generator=generator).tolist()]
+    rows = [0, 1, 7, 23, 24, 40, length - 1]
     logits = model(torch.tensor([ids])).logits[0]
     prompt = ids[:8]
-    # Dynamic angles change past the maximum: with a cache (as generate has) they are no longer those of one pass.
-    count = 14 if config["max_position_embeddings"] == 24 else 40
     tokens = model.generate(
         torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt), dtype=torch.long), max_new_tokens=count,
         min_new_tokens=count, do_sample=False, pad_token_id=0,
@@ -112,16 +142,22 @@ def golden(case: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def main() -> None:
-    """Write every golden, and remove those whose case is gone."""
-    torch.set_num_threads(1)
-    TARGET.mkdir(parents=True, exist_ok=True)
-    for case in CASES:
+def write_all(directory: Path, cases: Iterable[str], golden: Callable[[str], dict[str, Any]]) -> None:
+    """Write every golden of a directory, and remove those whose case is gone."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for case in cases:
         lines = ",\n".join(f'  "{key}": {json.dumps(value)}' for key, value in golden(case).items())
-        (TARGET / f"{case}.json").write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
-    for path in TARGET.glob("*.json"):
-        if path.stem not in CASES:
+        (directory / f"{case}.json").write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
+    for path in directory.glob("*.json"):
+        if path.stem not in cases:
             path.unlink()
+
+
+def main() -> None:
+    """Write every golden."""
+    torch.set_num_threads(1)
+    write_all(TARGET / "llama", CASES, golden_of_llama)
+    write_all(TARGET / "families", family_cases.CASES, golden_of_family)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Attention of grouped heads (Vaswani 2017; Ainslie 2023), to itself or to a source; masks; its definition."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,8 +10,9 @@ from torch.nn import functional
 
 from engine.config import ModelConfig
 from engine.layers.linear import Linear
+from engine.layers.norms import make_norm
 from engine.layers.positions import rotate
-from engine.layers.scores import Score, make_score, scaled_dot
+from engine.layers.scores import Score, capped, make_score, scaled_dot
 
 if TYPE_CHECKING:
     from engine.cache import LayerCache
@@ -25,7 +27,8 @@ class Step:
     that everything may be seen (a single new position).  dropout: share of the attention weights and of each
     residual branch that is dropped; 0 but in training.  memory_mask: B 1 1 S, True at the positions of an encoded
     source that are no padding.  router_losses: given in training; each layer of experts appends its own, weighted.
-    real: B T, False at padding, which is no load for experts in training; None: there is none.
+    real: B T, False at padding, which is no load for experts in training; None: there is none.  last: so many
+    positions, the newest, are all that any of the new ones may see, and all that the mask is for; None: S are.
     """
 
     cos: Tensor | None
@@ -36,18 +39,23 @@ class Step:
     memory_mask: Tensor | None = None
     router_losses: list[Tensor] | None = None
     real: Tensor | None = None
+    last: int | None = None
 
 
-def causal_mask(start: int, count: int, device: torch.device) -> Tensor:
-    """(count, start + count), True where new position start + t may see position s: s <= start + t."""
+def causal_mask(start: int, count: int, device: torch.device, window: int | None = None) -> Tensor:
+    """(count, start + count), True where new position start + t may see position s: s <= start + t.
+
+    With a window also s > start + t - window: the position itself and window - 1 before it.
+    """
     rows = torch.arange(start, start + count, device=device).unsqueeze(1)
-    return torch.arange(start + count, device=device) <= rows
+    columns = torch.arange(start + count, device=device)
+    return columns <= rows if window is None else (columns <= rows) & (columns > rows - window)
 
 
-def document_mask(documents: Tensor) -> Tensor:
+def document_mask(documents: Tensor, window: int | None = None) -> Tensor:
     """B T document numbers -> B 1 T T: causal, and only within one document (packed training rows)."""
     same = documents.unsqueeze(1) == documents.unsqueeze(2)
-    return same.tril().unsqueeze(1)
+    return (same.tril() if window is None else same.tril().triu(1 - window)).unsqueeze(1)
 
 
 def padding_mask(ids: Tensor, pad_id: int) -> Tensor:
@@ -55,15 +63,32 @@ def padding_mask(ids: Tensor, pad_id: int) -> Tensor:
     return (ids != pad_id)[:, None, None]
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, is_causal: bool, dropout: float = 0.0) -> Tensor:
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, is_causal: bool, dropout: float = 0.0,
+    scale: float | None = None,
+) -> Tensor:  # fmt: skip
     """Scaled dot-product attention by torch's fused kernel.
 
-    q: B H T D.  k, v: B K S D with H a multiple of K.  Returns B H T D.
+    q: B H T D.  k, v: B K S D with H a multiple of K.  scale: of the products; 1 / √D if not given.  Returns B H T D.
     """
     grouped = q.shape[1] != k.shape[1]
     return functional.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=is_causal, enable_gqa=grouped
+        q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=is_causal, enable_gqa=grouped, scale=scale
     )
+
+
+def attend_capped(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, cap: float, dropout: float = 0.0, scale: float | None = None
+) -> Tensor:
+    """The same with capped scores, which the fused kernel has not; keys and values are not repeated for the heads."""
+    batch, heads, count, dim = q.shape
+    grouped = (q * (dim**-0.5 if scale is None else scale)).reshape(batch, k.shape[1], -1, dim)  # B K H/K·T D
+    scores = capped(grouped @ k.transpose(-1, -2), cap).view(batch, heads, count, -1)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
+    weights = scores.softmax(-1, dtype=torch.float32).to(v.dtype)
+    weights = functional.dropout(weights, dropout) if dropout else weights
+    return (weights.view(batch, k.shape[1], -1, k.shape[2]) @ v).view(batch, heads, count, -1)
 
 
 def attend_plainly(
@@ -93,38 +118,71 @@ class Attention(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.n_heads, self.n_kv_heads, self.head_dim = config.n_heads, config.n_kv_heads, config.head_dim
-        self.qkv = Linear(config.d_model, sum(config.qkv_rows), bias=config.attention_bias)
+        self.qkv = Linear(config.d_model, sum(config.qkv_rows), bias=config.attention_bias or config.qkv_bias)
         self.out = Linear(config.n_heads * config.value_dim, config.d_model, bias=config.attention_bias)
         self.score = None if config.score == "scaled_dot" else make_score(config)
+        self.scale = None if config.score_dim is None else config.score_dim**-0.5
+        self.cap = config.score_cap
+        self.definition = partial(scaled_dot, dim=config.score_dim, cap=config.score_cap)
+        self.qk_norm = None if config.qk_norm == "none" else QKNorm(config)
 
     def forward(self, x: Tensor, step: Step, cache: "LayerCache | None" = None) -> Tensor:
         batch, count, _ = x.shape
         q, k, v = self._heads(x, step)
         if cache is not None:
             k, v = cache.write(k, v)
-        if self.score is None:
-            mixed = attend(q, k, v, step.mask, step.is_causal, step.dropout)
+        if step.last is not None:
+            k, v = k[:, :, -step.last :], v[:, :, -step.last :]
+        if self.score is None and self.cap is None:
+            mixed = attend(q, k, v, step.mask, step.is_causal, step.dropout, self.scale)
         else:
             mask = causal_mask(0, count, x.device) if step.is_causal else step.mask
-            mixed = attend_plainly(q, k, v, mask, self.score, step.dropout)
+            if self.score is not None:
+                mixed = attend_plainly(q, k, v, mask, self.score, step.dropout)
+            else:
+                assert self.cap is not None
+                mixed = attend_capped(q, k, v, mask, self.cap, step.dropout, self.scale)
         return self.out(mixed.transpose(1, 2).reshape(batch, count, -1))  # type: ignore[no-any-return]
 
     def weights(self, x: Tensor, step: Step) -> Tensor:
         """What `forward` without a cache weighs values with, B H T T: to look at, never on the way to an answer."""
         q, k, _ = self._heads(x, step)
         mask = causal_mask(0, x.shape[1], x.device) if step.is_causal else step.mask
-        return attention_weights(q, k, mask, self.score or scaled_dot)
+        return attention_weights(q, k, mask, self.score or self.definition)
 
     def _heads(self, x: Tensor, step: Step) -> tuple[Tensor, Tensor, Tensor]:
         """Queries B H T D, keys and values B K T D, rotated where the step has angles."""
         batch, count, _ = x.shape
         heads = self.n_heads + self.n_kv_heads
         qk, v = self.qkv(x).tensor_split((heads * self.head_dim,), dim=-1)
+        if self.qk_norm is not None:
+            qk = self.qk_norm(qk)
         qk, v = qk.view(batch, count, heads, -1), v.view(batch, count, self.n_kv_heads, -1)  # B T H+K D, B T K D
         if step.cos is not None and step.sin is not None:
             qk = rotate(qk, step.cos, step.sin)
         q, k = qk.transpose(1, 2).tensor_split((self.n_heads,), dim=1)
         return q, k, v.transpose(1, 2)
+
+
+class QKNorm(nn.Module):
+    """Norms of queries and keys, of each head (Henry 2020; Qwen 3) or of all heads of a position at once (OLMo 2).
+
+    B T (H+K)·D -> the same.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.rows = config.qkv_rows[:2]
+        self.head_dim = config.head_dim if config.qk_norm == "head" else None
+        widths = (self.head_dim,) * 2 if self.head_dim is not None else self.rows
+        self.q_norm, self.k_norm = (make_norm(config, width) for width in widths)
+
+    def forward(self, qk: Tensor) -> Tensor:
+        q, k = qk.tensor_split(self.rows[:1], dim=-1)
+        if self.head_dim is None:
+            return torch.cat([self.q_norm(q), self.k_norm(k)], -1)
+        q, k = (part.view(*part.shape[:-1], -1, self.head_dim) for part in (q, k))
+        return torch.cat([self.q_norm(q), self.k_norm(k)], -2).flatten(-2)
 
 
 Memory = tuple[Tensor, Tensor]  # keys and values of an encoded source, each B K S D

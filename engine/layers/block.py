@@ -1,4 +1,5 @@
-"""Blocks: attention and feed-forward on a residual path, with norms before (Xiong 2020) or after (Vaswani 2017)."""
+"""Blocks: attention and feed-forward on a residual path, with norms before (Xiong 2020) or after (Vaswani 2017), or
+of what a branch adds (OLMo 2), or before and of what it adds (Gemma 2)."""
 
 from typing import TYPE_CHECKING
 
@@ -18,29 +19,48 @@ if TYPE_CHECKING:
 class Block(nn.Module):
     """Attention, then feed-forward, each on a residual branch. B T C -> B T C.
 
-    A branch f with norm before is x + f(norm(x)); with norm after it is norm(x + f(x)).
+    A branch f with norm before is x + f(norm(x)); with norm after it is norm(x + f(x)). A norm of the output makes it
+    x + norm(f(x)), and both x + norm'(f(norm(x))). Parallel branches read the same x (GPT-J, GPT-NeoX).
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.norm_after = config.norm_place == "after"
-        self.attention_norm = make_norm(config)
+        self.parallel = config.parallel
+        of_output = config.norm_place in ("output", "both")
+        self.attention_norm: nn.Module = nn.Identity() if config.norm_place == "output" else make_norm(config)
         self.attention = Attention(config)
-        self.mlp_norm = make_norm(config)
+        self.attention_out_norm = make_norm(config) if of_output else None
+        self.mlp_norm: nn.Module = nn.Identity() if config.norm_place == "output" else make_norm(config)
+        self.mlp_out_norm = make_norm(config) if of_output else None
         self.mlp = feed_forward(config) if config.experts is None else Experts(config)
 
     def forward(self, x: Tensor, step: Step, cache: "LayerCache | None" = None) -> Tensor:
+        if self.parallel:
+            return x + self._attention_branch(x, step, cache) + self._mlp_branch(x, step)
         return self._fed_forward(self._attended(x, step, cache), step)
 
     def _attended(self, x: Tensor, step: Step, cache: "LayerCache | None") -> Tensor:
         if self.norm_after:
             return self.attention_norm(x + _dropped(self.attention(x, step, cache), step.dropout))  # type: ignore[no-any-return]
-        return x + _dropped(self.attention(self.attention_norm(x), step, cache), step.dropout)
+        return x + self._attention_branch(x, step, cache)
+
+    def _attention_branch(self, x: Tensor, step: Step, cache: "LayerCache | None") -> Tensor:
+        branch = self.attention(self.attention_norm(x), step, cache)
+        if self.attention_out_norm is not None:
+            branch = self.attention_out_norm(branch)
+        return _dropped(branch, step.dropout)
 
     def _fed_forward(self, x: Tensor, step: Step) -> Tensor:
         if self.norm_after:
             return self.mlp_norm(x + _dropped(self._mlp(x, step), step.dropout))  # type: ignore[no-any-return]
-        return x + _dropped(self._mlp(self.mlp_norm(x), step), step.dropout)
+        return x + self._mlp_branch(x, step)
+
+    def _mlp_branch(self, x: Tensor, step: Step) -> Tensor:
+        branch = self._mlp(self.mlp_norm(x), step)
+        if self.mlp_out_norm is not None:
+            branch = self.mlp_out_norm(branch)
+        return _dropped(branch, step.dropout)
 
     def _mlp(self, x: Tensor, step: Step) -> Tensor:
         if isinstance(self.mlp, Experts):

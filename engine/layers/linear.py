@@ -30,3 +30,7 @@ class Embedding(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         return functional.embedding(ids, self.weight)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Where it is the head too: ... C -> ... V."""
+        return functional.linear(x, self.weight)

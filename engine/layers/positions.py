@@ -9,8 +9,11 @@ from engine.config import ModelConfig, RopeScaling
 
 
 def inverse_frequencies(config: ModelConfig, length: int) -> Tensor:
-    """Radians per position for each pair of dimensions, float32, (D/2). `length` matters to dynamic scaling only."""
-    dim, theta, scaling = config.head_dim, config.rope_theta, config.rope_scaling
+    """Radians per position for each pair of the dimensions that rotate, float32, (D/2).
+
+    length: of the whole text; it matters to dynamic and longrope scaling only.
+    """
+    dim, theta, scaling = config.turned, config.rope_theta, config.rope_scaling
     if scaling is not None and scaling.kind == "dynamic":
         stretched = max(length, config.max_positions) / config.max_positions
         theta = theta * (scaling.factor * stretched - (scaling.factor - 1)) ** (dim / (dim - 2))
@@ -19,6 +22,9 @@ def inverse_frequencies(config: ModelConfig, length: int) -> Tensor:
         return plain
     if scaling.kind == "linear":
         return plain / scaling.factor
+    if scaling.kind == "longrope":
+        factors = scaling.long_factors if length > scaling.original_max_positions else scaling.short_factors
+        return plain / torch.tensor(factors, dtype=torch.float32)
     return _yarn(plain, theta, scaling) if scaling.kind == "yarn" else _llama3(plain, scaling)
 
 
@@ -63,18 +69,27 @@ class RotaryTable:
     def __init__(self, config: ModelConfig) -> None:
         self.config = config
         self._length = 0
+        self._is_long = False
         self._tables: tuple[Tensor, Tensor] = (torch.empty(0), torch.empty(0))
 
-    def angles(self, start: int, count: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """(cos, signed sin) of positions start .. start + count - 1, each (count, 1, D), dtype and device of `like`."""
+    def angles(self, start: int, count: int, like: Tensor, reach: int = 0) -> tuple[Tensor, Tensor]:
+        """(cos, signed sin) of positions start .. start + count - 1, each (count, 1, D), dtype and device of `like`.
+
+        reach: positions that the text will have, where that is known; it matters to longrope scaling only.
+        """
         end = start + count
         scaling = self.config.rope_scaling
         dynamic = scaling is not None and scaling.kind == "dynamic" and end > self.config.max_positions
+        is_long = scaling is not None and scaling.is_long(max(end, reach))
         cos, sin = self._tables
-        if dynamic or end > self._length or cos.dtype != like.dtype or cos.device != like.device:
+        if (
+            dynamic or end > self._length or is_long != self._is_long
+            or cos.dtype != like.dtype or cos.device != like.device
+        ):  # fmt: skip
             capacity = end if dynamic else max(end, 2 * self._length, 256)
-            cos, sin = self._tables = self._compute(capacity, end, like)
+            cos, sin = self._tables = self._compute(capacity, max(end, reach) if is_long else end, like)
             self._length = 0 if dynamic else capacity  # angles of a dynamic length hold for this length only
+            self._is_long = is_long
         return cos[start:end], sin[start:end]
 
     @torch.inference_mode(False)  # a table made while evaluating must serve training too
@@ -90,6 +105,12 @@ class RotaryTable:
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate each head by its position. x: B T H D; cos, sin: T 1 D from RotaryTable. Returns B T H D."""
+    """Rotate each head by its position. x: B T H D; cos, sin: T 1 D from RotaryTable. Returns B T H D.
+
+    Where the tables are narrower than the heads, the rest of each head stays as it is.
+    """
+    width = cos.shape[-1]
+    if width < x.shape[-1]:
+        return torch.cat([rotate(x[..., :width], cos, sin), x[..., width:]], -1)
     swapped = x.roll(x.shape[-1] // 2, -1)  # the halves change places
     return torch.addcmul(x * cos, swapped, sin)

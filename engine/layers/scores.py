@@ -29,9 +29,14 @@ def dot(q: Tensor, k: Tensor) -> Tensor:
     return q @ k.transpose(-1, -2)
 
 
-def scaled_dot(q: Tensor, k: Tensor) -> Tensor:
-    """q·k / √D."""
-    return dot(q, k) / math.sqrt(q.shape[-1])
+def scaled_dot(q: Tensor, k: Tensor, dim: float | None = None, cap: float | None = None) -> Tensor:
+    """q·k / √dim, where dim is D if it is not given; with a cap, cap · tanh of that / cap (Gemma 2)."""
+    return capped(dot(q, k) / math.sqrt(dim or q.shape[-1]), cap)
+
+
+def capped(scores: Tensor, cap: float | None) -> Tensor:
+    """Numbers pressed into ±cap: cap · tanh(scores / cap), which changes small ones little; None: as they are."""
+    return scores if cap is None else (scores / cap).tanh() * cap
 
 
 def cosine(q: Tensor, k: Tensor) -> Tensor:

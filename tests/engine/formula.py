@@ -1,4 +1,4 @@
-"""Weights by formula: the goldens of tests/goldens/llama hold no weights, only what transformers computed from these.
+"""Weights by formula: the goldens of tests/goldens hold no weights, only what transformers computed from these.
 
 The stream of numpy's PCG64 is guaranteed never to change, so the numbers are the same on every machine.
 """
@@ -17,7 +17,7 @@ def tensor(name: str, shape: tuple[int, ...]) -> Tensor:
     count = int(np.prod(shape))
     raw = np.random.PCG64(zlib.crc32(name.encode())).random_raw(count)
     uniform = ((raw >> np.uint64(11)).astype(np.float64) / 2**53 - 0.5) * np.sqrt(12)  # mean 0, variance 1
-    if name.endswith("norm.weight"):
+    if name.endswith(".weight") and len(shape) == 1:  # of a norm
         values = 1 + 0.2 * uniform
     elif name.endswith(".bias"):
         values = 0.3 * uniform

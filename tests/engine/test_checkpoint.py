@@ -18,11 +18,13 @@ from safetensors.torch import load_file, save_file
 from tiny import KINDS, TINY, random_ids, tiny_model
 
 from engine.api import load_engine
-from engine.checkpoint import INDEX, SINGLE, load_config, load_model, sampling_defaults, save_checkpoint
+from engine.checkpoint import INDEX, SINGLE, load_config, load_model, save_checkpoint
 from engine.config import ModelConfig
 from engine.decoder import DecoderLM
 from engine.errors import CheckpointError, TokenizerError
-from engine.families import LLAMA, placements
+from engine.families import placements
+from engine.family_rows import LLAMA
+from engine.recommended import sampling_defaults
 from engine.template import TFM
 
 CPU = torch.device("cpu")

@@ -14,7 +14,8 @@ from tiny import KINDS, TINY
 from engine.config import ModelConfig, RopeScaling
 from engine.decoder import DecoderLM
 from engine.errors import CheckpointError
-from engine.families import FAMILIES, LLAMA, family_of, placements, read_config, write_config
+from engine.families import FAMILIES, family_of, placements, read_config, write_config
+from engine.family_rows import LLAMA
 
 HF: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 64, "hidden_size": 32,
@@ -150,7 +151,7 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"rope_scaling": {"rope_type": "linear", "factor": 2, "twist": 3}}, "twist"),
     ({"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "twist": 3}}, "twist"),
     ({"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}}, "partial_rotary_factor"),
-    ({"architectures": ["GPT2LMHeadModel"]}, "GPT2LMHeadModel"),
+    ({"architectures": ["MambaForCausalLM"]}, "MambaForCausalLM"),
     ({"architectures": []}, "architecture"),
     ({"architectures": None}, "architecture"),
     ({"architectures": 7}, "architecture"),

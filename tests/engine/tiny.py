@@ -32,7 +32,7 @@ KINDS: dict[str, ModelConfig] = {
     "yarn": replace(TINY, rope_scaling=YARN, head_dim=16, rope_theta=100.0),
     "llama3": replace(TINY, rope_scaling=LLAMA3, head_dim=16, rope_theta=500.0),
 }
-# And of each score function, kind of position and rank of values, which no family of checkpoints has.
+# And of each score function, kind of position and rank of values, and of what other families than Llama have.
 OTHER_KINDS: dict[str, ModelConfig] = {
     "dot": replace(TINY, score="dot", positions="none"),
     "bilinear": replace(TINY, score="bilinear"),
@@ -46,7 +46,26 @@ OTHER_KINDS: dict[str, ModelConfig] = {
     "none": replace(TINY, positions="none"),
     "values of rank 3": replace(TINY, value_rank=3, attention_bias=True),
     "values of rank 24, additive": replace(TINY, value_rank=24, score="additive", n_kv_heads=1),
-}
+    "window": replace(TINY, window=9, qkv_bias=True),
+    "window of one": replace(TINY, window=1, full_layers=(0,)),
+    "window in one of three layers": replace(
+        TINY, n_layers=3, window=5, full_layers=(0, 2), window_rope_theta=100.0,
+        rope_scaling=RopeScaling("linear", 4.0, 256), qk_norm="head",
+    ),
+    "window alibi": replace(TINY, window=9, positions="alibi"),
+    "window and no rotation in a layer": replace(TINY, window=9, full_layers=(1,), no_rope_layers=(1,), rotary_dim=4),
+    "norm of the output": replace(TINY, norm_place="output", qk_norm="width"),
+    "capped": replace(
+        TINY, norm="rms_plus_one", norm_place="both", qk_norm="head", score_cap=3.0, score_dim=5.0, logit_cap=5.0,
+        scale_embedding=True, activation="geglu_tanh", window=11, full_layers=(1,),
+    ),
+    "parallel": replace(
+        TINY, parallel=True, norm="layer", rotary_dim=4, activation="gelu", attention_bias=True, mlp_bias=True,
+        score_dim=3.0,
+    ),
+    "embedding norm": replace(TINY, embedding_norm=True, norm="layer", positions="alibi", activation="gelu_tanh"),
+    "norm after": replace(TINY, norm_place="after", norm="layer", qk_norm="width", activation="silu"),
+}  # fmt: skip
 
 
 def tiny_model(config: ModelConfig = TINY, seed: int = 0, dtype: torch.dtype = torch.float32) -> DecoderLM:

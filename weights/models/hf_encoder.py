@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.checkpoint import files_of_tensors, fill_parameters, read_json
 from engine.errors import CheckpointError, TokenizerError
-from engine.families import Placement, TensorRule
+from engine.family import Placement, TensorRule
 from weights.models.config import EncoderConfig
 from weights.models.encoder import Encoder
 from weights.models.hf_seq2seq import ACTIVATIONS, OF_SEQ2SEQ

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from engine.checkpoint import files_of_tensors, fill_parameters, load_generation_config, open_tensors, read_json
 from engine.errors import CheckpointError
-from engine.families import HARMLESS, Placement, TensorRule
+from engine.family import HARMLESS, Placement, TensorRule
 from weights.models.config import Seq2SeqConfig
 from weights.models.generation import GENERATION_KEYS
 from weights.models.seq2seq import Seq2Seq
