@@ -5,11 +5,8 @@ from typing import Annotated
 
 import typer
 
+from weights.compare_commands import OutOption, SeedsOption, TokensOption
 from weights.options import CorpusOption, ThreadsOption, begin_run
-
-OutOption = Annotated[Path, typer.Option("--out", help="Where the table, the figures and the numbers go.")]
-SeedsOption = Annotated[int, typer.Option("--seeds", min=1, help="Runs of each kind.")]
-TokensOption = Annotated[int, typer.Option("--tokens", min=1, help="Tokens that each run reads.")]
 
 
 def compare_attention(

@@ -10,8 +10,8 @@ import typer
 
 from weights.attention_commands import bench_attention, compare_attention, compare_positions
 from weights.classify_commands import classify
+from weights.compare_commands import add_comparisons
 from weights.evaluate.options import app as eval_app
-from weights.experts_commands import compare_experts
 from weights.options import (
     APP,
     BoardOption,
@@ -176,7 +176,7 @@ app.command("mlm", help="A masked language model: as `recipe`, for one such as m
 app.command()(translator)
 app.command()(compare_attention)
 app.command()(compare_positions)
-app.command()(compare_experts)
+add_comparisons(app)
 app.command()(classify)
 app.command()(lora)
 app.command()(full)

@@ -40,11 +40,21 @@ SMOOTHED = 25  # points of a drawn curve are means over steps, so that they can 
 
 @dataclass(frozen=True)
 class Variant:
-    """One of the models that are compared. config.vocab_size must be the data's."""
+    """One of the models that are compared. config.vocab_size must be the data's.
+
+    build: what makes the model of the config, for a variant that no config describes.
+    """
 
     name: str
     config: ModelConfig
     note: str = ""
+    build: Callable[[ModelConfig], DecoderLM] = DecoderLM
+
+    def fresh(self, seed: int) -> DecoderLM:
+        """The model with the first weights that a seed draws."""
+        model = self.build(self.config)
+        model.init_weights(torch.Generator().manual_seed(seed))
+        return model
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,7 @@ class Outcome:
     losses: list[float]
     held_out: float
     tokens_per_s: float
-    extra: dict[str, float] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)  # numbers for tables, and what a variant is quoted with
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,7 @@ class Data:
         return self.tokenizer.vocab_size
 
 
-Measure = Callable[[DecoderLM, Sequence[Batch]], Mapping[str, float]]  # trained model, held-out rows -> Outcome.extra
+Measure = Callable[[DecoderLM, Sequence[Batch]], Mapping[str, Any]]  # trained model, held-out rows -> Outcome.extra
 
 
 def read_data(corpus: Path, out: Path, *, vocab_size: int, tokens: int) -> Data:
@@ -114,42 +124,56 @@ def compare(
     measure: what else is asked of a trained model (weights require gradients; wrap it in no_grad where none is needed).
     Raises DataError when `out` holds a run of other settings, KeyboardInterrupt when a signal ended a run, saved.
     """
-    outcomes = []
-    for seed in seeds:  # seeds outside: a comparison that is cut has whole rounds
-        for variant in variants:
-            stage = Stage(
-                "compare", "lm", tokens, {"text": 1.0}, row=row, batch=batch, micro_batch=batch, lr=lr, min_lr=lr / 10,
-                warmup=max(1, min(100, tokens // (batch * row) // 10)), keep_states=1, save_minutes=2.0,
-            )  # fmt: skip
-            outcomes.append(_outcome(variant, data, stage, seed, measure, out))
-    return outcomes
+    stage = stage_of(tokens, row, batch, lr)  # seeds outside: a comparison that is cut has whole rounds
+    return [_outcome(variant, data, stage, seed, measure, out) for seed in seeds for variant in variants]
+
+
+def stage_of(tokens: int, row: int, batch: int, lr: float, objective: Any = "lm") -> Stage:
+    """How every variant is trained: AdamW, a short warmup, a cosine down to a tenth of the rate."""
+    return Stage(
+        "compare", objective, tokens, {"text": 1.0}, row=row, batch=batch, micro_batch=batch, lr=lr, min_lr=lr / 10,
+        warmup=max(1, min(100, tokens // (batch * row) // 10)), keep_states=1, save_minutes=2.0,
+    )  # fmt: skip
 
 
 def _outcome(variant: Variant, data: Data, stage: Stage, seed: int, measure: Measure | None, out: Path) -> Outcome:
-    name = f"{re.sub(r'[^A-Za-z0-9]+', '-', variant.name).strip('-')}-{seed}"
+    def work(run: Run) -> Outcome:
+        say(f"{variant.name}, seed {seed}: {variant.config.n_parameters:,} parameters")
+        model = variant.fresh(seed)
+        if not train(model, stage, _Steps(Mixture(stage, {"text": data.train}, seed), stage), run):
+            raise KeyboardInterrupt
+        rows = held_out_rows(data, stage)
+        extra = dict(measure(model, rows)) if measure else {}
+        return outcome_of(variant.name, seed, run.home, held_out_loss(model, rows), extra)
+
+    return kept(out, variant.name, seed, _key(variant, data, stage, seed), work)
+
+
+def kept(out: Path, variant: str, seed: int, key: str, work: Callable[[Run], Outcome]) -> Outcome:
+    """The outcome of a variant and seed that stands under `out`, else what `work` makes in a directory of its own.
+
+    key: a hash of all that decides the numbers. Raises DataError when what stands there has another.
+    """
+    name = f"{re.sub(r'[^A-Za-z0-9]+', '-', variant).strip('-')}-{seed}"
     path, home = out / f"{name}.json", out / f"{name}.run"
-    key = _key(variant, data, stage, seed)
     if path.is_file():
         told = json.loads(path.read_text(encoding="utf-8"))
         if told.pop("key", None) != key:
             raise DataError(f"{path} is of other settings.", "Choose another --out, or remove it.")
         return Outcome(**told)
-    say(f"{variant.name}, seed {seed}: {variant.config.n_parameters:,} parameters")
-    model = DecoderLM(variant.config)
-    model.init_weights(torch.Generator().manual_seed(seed))
-    if not train(model, stage, _Steps(Mixture(stage, {"text": data.train}, seed), stage), Run(home, key)):
-        raise KeyboardInterrupt
-    rows = held_out_rows(data, stage)
-    steps = [r for r in read_metrics(home) if "loss" in r]
-    outcome = Outcome(
-        variant.name, seed, [r["step"] for r in steps], [r["loss"] for r in steps], held_out_loss(model, rows),
-        statistics.median(r["tokens_per_s"] for r in steps), dict(measure(model, rows)) if measure else {},
-    )  # fmt: skip
+    outcome = work(Run(home, key))
     half_written = path.with_suffix(".tmp")
     half_written.write_text(json.dumps({"key": key, **asdict(outcome)}), encoding="utf-8")
     os.replace(half_written, path)
     shutil.rmtree(home)  # its states: many times the size of what is asked of it
     return outcome
+
+
+def outcome_of(variant: str, seed: int, home: Path, held_out: float, extra: Mapping[str, Any]) -> Outcome:
+    """What became of a run whose metrics are in `home`."""
+    steps = [r for r in read_metrics(home) if "loss" in r]
+    speed = statistics.median(r["tokens_per_s"] for r in steps)
+    return Outcome(variant, seed, [r["step"] for r in steps], [r["loss"] for r in steps], held_out, speed, dict(extra))
 
 
 @dataclass(frozen=True)
@@ -222,9 +246,12 @@ def _cell(found: Sequence[float | None]) -> str:
 
 
 def draw(outcomes: Sequence[Outcome], path: Path, title: str) -> bool:
-    """Draw the curves of training losses, mean and ± standard deviation; False when matplotlib is not installed."""
+    """Draw the curves of training losses, mean and ± standard deviation, beside the held-out loss of every seed.
 
-    def curves_on(axes: Any) -> None:
+    False when matplotlib is not installed.
+    """
+
+    def panels(axes: Any, held_out: Any) -> None:
         for name, group in by_variant(outcomes).items():
             window = max(1, min(SMOOTHED, len(group[0].steps) // 8))
             steps = _means(group[0].steps, window)
@@ -234,10 +261,13 @@ def draw(outcomes: Sequence[Outcome], path: Path, title: str) -> bool:
             (line,) = axes.plot(steps, mean, linewidth=1, label=name)
             low, high = ([m + sign * s for m, s in zip(mean, spread, strict=True)] for sign in (-1, 1))
             axes.fill_between(steps, low, high, alpha=0.2, color=line.get_color(), linewidth=0)
+            held_out.plot([o.held_out for o in group], [name] * len(group), "o", markersize=4, color=line.get_color())
         axes.set(xlabel="step", ylabel="training loss, nats per token", title=title)
         axes.legend(fontsize=8)
+        held_out.set(xlabel="held-out loss, nats per token, each seed")
+        held_out.invert_yaxis()  # in the order of the table
 
-    return draw_figure(path, 1, curves_on, (8, 4.5))
+    return draw_figure(path, 2, panels, (12, 4.5))
 
 
 def _means(values: Sequence[float], window: int) -> list[float]:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from engine.config import ModelConfig
 from engine.decoder import DecoderLM
 from weights.compare import Variant, compare, read_data, write_report
@@ -12,6 +14,7 @@ from weights.data.mixture import Batch
 VOCABULARY = 1024
 ROW, BATCH, LR = 128, 8, 2e-3
 RANK = 8  # of the low-rank values: a quarter of a head
+START = "queries and keys of unit variance at the start"
 COLUMNS = {
     "held-out loss": "held_out", "tokens/s": "tokens_per_s", "parameters": "parameters",
     "KV bytes a position": "kv_bytes",
@@ -27,10 +30,11 @@ def small_config(vocab_size: int) -> ModelConfig:
 
 
 def attention_variants(vocab_size: int) -> list[Variant]:
-    """The scaled dot product with four heads, and what differs from it in one thing."""
+    """The scaled dot product with four heads, and what differs from it in one thing; at last √d where it is large."""
     base = small_config(vocab_size)
+    wide = replace(base, n_heads=1, n_kv_heads=1, head_dim=base.d_model)
     return [
-        Variant("scaled dot", base, "q·k / √d, four heads; all below differ from it in one thing"),
+        Variant("scaled dot", base, "q·k / √d, four heads; all but the last two differ from it in one thing"),
         Variant("dot", replace(base, score="dot"), "q·k"),
         Variant("bilinear", replace(base, score="bilinear"), "q W k, W for each head"),
         Variant("additive", replace(base, score="additive"), "v · tanh(Wq q + Wk k)"),
@@ -39,10 +43,26 @@ def attention_variants(vocab_size: int) -> list[Variant]:
         Variant("grouped-query", replace(base, n_kv_heads=2), "two heads share keys and values"),
         Variant("multi-query", replace(base, n_kv_heads=1), "all heads share keys and values"),
         Variant(f"values of rank {RANK}", replace(base, value_rank=RANK), f"each head's value map has rank {RANK}"),
+        Variant("one wide head, unit start", wide, f"q·k / √d, one head of {base.d_model}; {START}", UnitStart),
+        Variant("the same, dot", replace(wide, score="dot"), f"q·k, one head of {base.d_model}; {START}", UnitStart),
     ]
 
 
-def _sizes(model: DecoderLM, _: Sequence[Batch]) -> Mapping[str, float]:
+class UnitStart(DecoderLM):
+    """A decoder whose queries and keys begin with unit variance, as Vaswani 2017 has them, and so q·k with variance D.
+
+    The 0.02 of GPT-2 makes them smaller, and with them the harm of scores that are not divided by √D.
+    """
+
+    @torch.no_grad()
+    def init_weights(self, generator: torch.Generator) -> None:
+        super().init_weights(generator)
+        for block in self.blocks:
+            block.attention.qkv.weight.mul_(self.config.d_model**-0.5 / 0.02)  # type: ignore[union-attr, operator]
+
+
+def sizes(model: DecoderLM, _: Sequence[Batch]) -> Mapping[str, float]:
+    """Parameters, and bytes of a position in the KV cache (float32)."""
     return {"parameters": model.config.n_parameters, "kv_bytes": model.config.kv_bytes_per_token(4)}
 
 
@@ -54,7 +74,7 @@ def compare_attention(corpus: Path, out: Path, *, seeds: int, tokens: int) -> st
     data = read_data(corpus, out, vocab_size=VOCABULARY, tokens=tokens)
     variants = attention_variants(data.vocab_size)
     outcomes = compare(
-        variants, data, seeds=range(seeds), tokens=tokens, row=ROW, batch=BATCH, lr=LR, measure=_sizes, out=out
+        variants, data, seeds=range(seeds), tokens=tokens, row=ROW, batch=BATCH, lr=LR, measure=sizes, out=out
     )
     base = variants[0].config
     about = (

@@ -1,6 +1,7 @@
 """For the tests of the trainer: one kind of arithmetic, a tokenizer, little shards and stages."""
 
 import json
+import lzma
 import os
 import random
 from collections.abc import Callable, Mapping
@@ -31,6 +32,20 @@ VOCABULARY = 40  # of the little models
 def corpus() -> Path:
     """A small corpus with a file in each format."""
     return CORPUS
+
+
+@pytest.fixture(scope="session")
+def long_texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of documents that are long beside the rows of small models."""
+    words = ["the", "cat", "sat", "on", "a", "mat", "and", "saw", "dogs", "run", "home", "to", "sleep", "near", "fires"]
+    rng = np.random.default_rng(0)
+    home = tmp_path_factory.mktemp("long") / "text"
+    home.mkdir()
+    for split, count in (("train", 30), ("valid", 6)):
+        lines = [json.dumps({"text": " ".join(rng.choice(words, 300))}) for _ in range(count)]
+        with lzma.open(home / f"tales.{split}.jsonl.xz", "wt") as file:
+            file.write("\n".join(lines) + "\n")
+    return home.parent
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +86,8 @@ def one_arithmetic(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
 @pytest.fixture
 def environment(home: Path) -> dict[str, str]:
     """The environment of a `python -m weights` that a test starts in another process."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "NO_COLOR": "1"}
+    path = f"{ROOT}{os.pathsep}{os.environ['PYTHONPATH']}"  # with what keeps a test from the network
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "NO_COLOR": "1"}
 
 
 @pytest.fixture(scope="session")

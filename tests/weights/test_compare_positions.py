@@ -1,7 +1,6 @@
 """`tfm train compare-attention` and `compare-positions`: the windows, the losses at each length, and the commands."""
 
 import json
-import lzma
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,19 +64,6 @@ def test_learned_positions_cannot_be_read_beyond_their_end() -> None:
 
 
 @pytest.fixture
-def corpus(tmp_path: Path) -> Path:
-    """Documents long enough for eight times a row of eight."""
-    words = ["the", "cat", "sat", "on", "a", "mat", "and", "saw", "dogs", "run", "home", "to", "sleep", "near", "fires"]
-    rng = np.random.default_rng(0)
-    (tmp_path / "corpus" / "text").mkdir(parents=True)
-    for split, count in (("train", 30), ("valid", 6)):
-        lines = [json.dumps({"text": " ".join(rng.choice(words, 300))}) for _ in range(count)]
-        with lzma.open(tmp_path / "corpus" / "text" / f"tales.{split}.jsonl.xz", "wt") as file:
-            file.write("\n".join(lines) + "\n")
-    return tmp_path / "corpus"
-
-
-@pytest.fixture
 def smallest(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model of one little layer, and few pieces."""
 
@@ -92,10 +78,10 @@ def smallest(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_kind_of_positions_is_trained_and_read_at_eight_times_its_length(
-    corpus: Path, smallest: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    long_texts: Path, smallest: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    flags = ["--corpus", str(corpus), "--seeds", "2", "--tokens", "512", "--length", "8", "--threads", "1"]
+    flags = ["--corpus", str(long_texts), "--seeds", "2", "--tokens", "512", "--length", "8", "--threads", "1"]
     assert main(["compare-positions", *flags, "--out", str(out)]) == 0
     rows = {line.split(" | ")[0].strip("| "): line for line in capsys.readouterr().out.splitlines() if " | " in line}
     assert set(rows) >= {"rope", "sinusoidal", "learned", "alibi", "none"}
@@ -106,9 +92,9 @@ def test_every_kind_of_positions_is_trained_and_read_at_eight_times_its_length(
 
 
 def test_every_kind_of_attention_is_trained(
-    corpus: Path, smallest: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    long_texts: Path, smallest: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = ["--corpus", str(corpus), "--seeds", "1", "--tokens", "256", "--threads", "1"]
+    flags = ["--corpus", str(long_texts), "--seeds", "1", "--tokens", "256", "--threads", "1"]
     assert main(["compare-attention", *flags, "--out", str(tmp_path / "out")]) == 0
     text = capsys.readouterr().out
     for variant in attention.attention_variants(380):

@@ -57,6 +57,8 @@ def run(request: Request) -> dict[str, Any]:
     numbers["megabytes"] = round(sum(f.stat().st_size for f in request.model.iterdir() if f.is_file()) / 1e6, 1)
     numbers["examples"] = _examples(translator, valid)
     numbers["training"] = _training(request.model, shop, translator, train)
+    for name, directory in zip(baselines, request.baselines, strict=True):
+        numbers["baselines"][name]["training"] = training(directory)
     if request.card:
         if numbers["training"]:
             (request.model / FILE).write_text(json.dumps(numbers["training"], indent=1) + "\n", encoding="utf-8")

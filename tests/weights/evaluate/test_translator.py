@@ -72,6 +72,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model.init_weights(torch.Generator().manual_seed(1))
         (folder / directory).parent.mkdir(exist_ok=True)
         save_translator(folder / directory, model, pieces, ("fr", "es"))
+    (folder / "lstm" / "training.json").write_text('{"seed": 5}')
     return folder
 
 
@@ -100,6 +101,7 @@ def test_the_numbers_are_of_the_model_both_ways_the_dictionary_and_the_baselines
     assert list(measured["baselines"]) == ["LSTM, additive attention"]
     other = measured["baselines"]["LSTM, additive attention"]
     assert other["scores"]["fr"]["sentences"] == 2 and other["bits_per_byte"]["fr"] > 0
+    assert other["training"] == {"seed": 5}  # from which its speed is told
     english, truth = zip(*FRENCH[:2], strict=True)
     for directory, told in (("run/model", measured["model"]), ("lstm", other["scores"])):
         found = Translator.load(place / directory).translate(english, "fr")
