@@ -14,6 +14,8 @@ from engine.thinking import with_thoughts
 
 LONG_PROMPT = 64  # tokens; fewer are read before a person could read that they are
 
+WAITING = "..."  # until the first token
+
 
 class Interrupt:
     """Ctrl-C from here on: the first asks the engine to end. A second one raises KeyboardInterrupt, but only while
@@ -84,8 +86,8 @@ class Answer:
         with interrupt.awaiting():
             for event in events:
                 if isinstance(event, PrefillProgress):
-                    if event.done < event.total >= LONG_PROMPT:
-                        screen.wait(f"reading {event.done}/{event.total} tokens")
+                    long = event.done < event.total >= LONG_PROMPT
+                    screen.wait(f"reading {event.done}/{event.total} tokens" if long else WAITING)
                 elif isinstance(event, TextDelta):
                     self.text += event.text
                     self.thoughts += event.thoughts
@@ -158,7 +160,13 @@ class Thoughts:
 
 
 def why_it_ended(finish: Finish | None, limit: int, context: int) -> str:
-    """Why an answer ended, when it was not because it was complete; otherwise nothing."""
+    """Why an answer ended, when it was not because it was complete, and what a shift let go; otherwise nothing."""
+    shifted = finish.usage.shifted_tokens if finish else 0
+    moved = f"the context was full: {shifted} tokens of what came before went, to make room" if shifted else ""
+    return "; ".join(filter(None, (_end(finish, limit, context), moved)))
+
+
+def _end(finish: Finish | None, limit: int, context: int) -> str:
     if finish is None or finish.reason == "interrupted":
         return "(cut)"
     if finish.reason == "length":
@@ -175,11 +183,12 @@ def statistics(finish: Finish) -> str:
     usage, timings = finish.usage, finish.timings
     new = usage.prompt_tokens - usage.cached_tokens
     return (
-        f"prompt {new} new + {usage.cached_tokens} cached tokens, {_rate(new, timings.prefill)}; "
-        f"answer {usage.completion_tokens} tokens, {_rate(usage.completion_tokens - 1, timings.decode)}; "
+        f"prompt {new} new + {usage.cached_tokens} cached tokens, {rate(new, timings.prefill)}; "
+        f"answer {usage.completion_tokens} tokens, {rate(usage.completion_tokens - 1, timings.decode)}; "
         f"first token {timings.first_token:.2f} s; seed {finish.seed}; {finish.reason}"
     )
 
 
-def _rate(tokens: int, seconds: float) -> str:
+def rate(tokens: int, seconds: float) -> str:
+    """A speed; in words when nothing was measured."""
     return f"{tokens / seconds:.0f} tokens/s" if tokens > 0 and seconds > 0 else "no rate"

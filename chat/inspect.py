@@ -1,7 +1,6 @@
 """`tfm inspect experts`: which expert takes which token, of a text token by token, of files by share."""
 
 import json
-import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -86,28 +85,22 @@ def routes_of(engine: "Engine", text: str) -> Routes:
 
 
 def shares(engine: "Engine", routes: Routes) -> dict[str, Any]:
-    """For each layer and expert its share of all choices, and the tokens that are most typical of it.
+    """For each layer and expert its share of all choices, and the tokens that are most typical of it."""
+    from engine.routing import typical_tokens
 
-    Typical: those of the highest n · ln(p(token | expert) / p(token)), n times that the expert took the token. A
-    frequent token that all experts take alike is typical of none.
-    """
-    n_tokens, of_text = len(routes.ids), Counter(routes.ids)
     layers = []
     for layer, rows in routes.layers.items():
+        load = Counter(expert for chosen in rows for expert in chosen)
         n_experts = engine.config.experts.n_experts  # type: ignore[union-attr]
-        taken: list[Counter[int]] = [Counter() for _ in range(n_experts)]
-        for token, chosen in zip(routes.ids, rows, strict=True):
-            for expert in chosen:
-                taken[expert][token] += 1
-        experts = []
-        for number, tokens in enumerate(taken):
-            total = tokens.total()
-            score = {t: n * math.log(n / total / (of_text[t] / n_tokens)) for t, n in tokens.items()}
-            best = sorted((t for t in score if score[t] > 0), key=lambda t: (-score[t], t))[:TYPICAL]
-            share = total / (n_tokens * len(rows[0]))
-            experts.append({"expert": number, "share": round(share, 4), "typical": [_shown(engine, t) for t in best]})
+        experts = [
+            {
+                "expert": expert, "share": round(load[expert] / load.total(), 4),
+                "typical": [_shown(engine, token) for token in typical],
+            }
+            for expert, typical in enumerate(typical_tokens(routes.ids, rows, n_experts, TYPICAL))
+        ]  # fmt: skip
         layers.append({"layer": layer, "experts": experts})
-    return {"tokens": n_tokens, "layers": layers}
+    return {"tokens": len(routes.ids), "layers": layers}
 
 
 def _shown(engine: "Engine", token: int) -> str:

@@ -109,3 +109,28 @@ def heads(
         return inspect_heads(Request(corpus, model, to, json), gather({} if threads is None else {"threads": threads}))
 
     return work
+
+
+@app.command()
+def template(
+    text: Annotated[list[str] | None, typer.Argument(help="What the user says in it.", metavar="TEXT")] = None,
+    template: Annotated[
+        str | None, typer.Option("--template", help="In place of the model's: a name, .jinja or JSON.", metavar="NAME")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    model: Annotated[
+        str, typer.Option("-m", "--model", help="A chat model: a directory or a .gguf file.", metavar="DIR")
+    ] = DEFAULT,
+    plain: Annotated[bool, typer.Option("--plain", help="No colours.")] = False,
+    debug: DebugOption = False,
+) -> Work:
+    """How a conversation is written for a model: whose words each id is, and what is wrong with its template."""
+    del debug
+
+    def work() -> int:
+        from chat.inspect_template import Request, inspect_template
+        from chat.settings import gather
+
+        return inspect_template(Request(text or [], model, template, json), gather({"plain": True} if plain else {}))
+
+    return work

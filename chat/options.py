@@ -11,7 +11,10 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
+from chat.completion_commands import choices_of
+
 T = TypeVar("T")
+COMPLETED = ("model", "preset", "dtype", "overflow", "sampler_order", "theme")  # Tab offers their values
 
 SAMPLING_ORDER = """Sampling, in this order: logits in float32; forbidden tokens out; --logit-bias;
 --repetition-penalty; --presence-penalty and --frequency-penalty; --greedy or temperature 0 ends here;
@@ -24,11 +27,26 @@ the context; 5 a verification differs; 6 training data cannot be used; 130 inter
 
 # For the commands whose other flags are no settings.
 ThreadsOption = Annotated[str | None, typer.Option("--threads", help="How many threads compute.", metavar="N")]
+ContinueOption = Annotated[
+    bool, typer.Option("-c", "--continue", help="Go on where the last one ended.", rich_help_panel="Sessions")
+]
+SessionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--session",
+        help="Go on with this one of `tfm history list`.",
+        metavar="ID",
+        rich_help_panel="Sessions",
+        autocompletion=choices_of("session"),
+    ),
+]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 def _flag(panel: str, help_text: str, *names: str, metavar: str | None = None) -> Any:
-    return typer.Option(*names, help=help_text, metavar=metavar, rich_help_panel=panel)
+    name = names[-1].lstrip("-").replace("-", "_")
+    offer = choices_of(name) if name in COMPLETED else None
+    return typer.Option(*names, help=help_text, metavar=metavar, rich_help_panel=panel, autocompletion=offer)
 
 
 def _model(help_text: str, *names: str, metavar: str | None = None) -> Any:
@@ -43,8 +61,8 @@ def _context(help_text: str, *names: str, metavar: str | None = None) -> Any:
     return _flag("Context", help_text, *names, metavar=metavar)
 
 
-def _output(help_text: str, *names: str) -> Any:
-    return _flag("Output", help_text, *names)
+def _output(help_text: str, *names: str, metavar: str | None = None) -> Any:
+    return _flag("Output", help_text, *names, metavar=metavar)
 
 
 @dataclass(frozen=True)
@@ -71,6 +89,10 @@ class ModelOptions:
 class SamplingOptions:
     """How a token is chosen."""
 
+    preset: Annotated[
+        str | None,
+        _sampling("precise, balanced, creative, or your own (`tfm config presets`).", "--preset", metavar="NAME"),
+    ] = None
     greedy: Annotated[bool | None, _sampling("Always the most probable token.", "--greedy")] = None
     temperature: Annotated[
         str | None, _sampling("Divides the logits; 0 is greedy.", "-t", "--temperature", metavar="X")
@@ -144,7 +166,16 @@ class OutputOptions:
     hide_thinking: Annotated[
         bool | None, _output("Only tell how long a reasoning model thought.", "--hide-thinking")
     ] = None
+    theme: Annotated[str | None, _output("Colours: dark (the default), light or none.", "--theme", metavar="NAME")] = (
+        None
+    )
     plain: Annotated[bool | None, _output("No colours, no cursor movements, plain line input.", "--plain")] = None
+    raw_output: Annotated[
+        bool | None, _output("Send the model's text as it is: it can drive your terminal.", "--raw-output")
+    ] = None
+    history: Annotated[bool | None, _flag("Sessions", "Keep what is said (the default).", "--history/--no-history")] = (
+        None
+    )
     debug: Annotated[bool | None, _output("Show the traceback of an error.", "--debug")] = None
 
 

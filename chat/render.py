@@ -7,6 +7,7 @@ So the visible text is the text, in every mode; styles are the only addition. Th
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
@@ -107,20 +108,38 @@ class Plain:
         return ""
 
 
+class Raw:
+    """The text as it is: it can drive the terminal. Only for who asked for just that."""
+
+    def feed(self, text: str) -> str:
+        """The text; lone surrogates, which have no UTF-8 form, are named."""
+        return text if text.isascii() else "".join(_named(ord(c)) if "\ud800" <= c <= "\udfff" else c for c in text)
+
+    def finish(self) -> str:
+        """Nothing: nothing is ever held back."""
+        return ""
+
+
 _HEADING = re.compile(r"#{1,6} ")
 _BULLET = re.compile(r"(?:[-+*]|\d{1,9}[.)]) ")
 _FENCE = re.compile(r"(`{3,}|~{3,})")
 # What may still become one of these, or a fence, when more has come.
 _UNDECIDED = re.compile(r"#{1,6}|[-+*]|\d{1,9}[.)]?|`+|~+")
 _MARK = "dim"
-_STYLES = {"heading": "bold cyan", "quote": "italic", "code": "cyan", "bold": "bold", "italic": "italic"}
+_STYLES = {"quote": "italic", "bold": "bold", "italic": "italic"}
+# By what is behind the text: the terminal's own colours, which a person may have changed, and no others.
+_THEMES = {
+    "dark": {"heading": "bold cyan", "bullet": "bold cyan", "code": "cyan", "syntax": "ansi_dark"},
+    "light": {"heading": "bold blue", "bullet": "bold blue", "code": "magenta", "syntax": "ansi_light"},
+}
 
 
 class Markdown:
     """Styles Markdown while it streams. Holds back only what is undecided: the marks at the start of a line,
-    a run of marks whose right side is not known yet, and a line of fenced code until its end."""
+    a run of marks whose right side is not known yet, and a line of fenced code until its end. theme: dark or light."""
 
-    def __init__(self) -> None:
+    def __init__(self, theme: str = "dark") -> None:
+        self._styles = _STYLES | _THEMES[theme]
         self._safe = Safe()
         self._spans: list[tuple[str, str]] = []  # (text, style) to be written
         self._line = ""  # style of the whole line: heading, quote or none
@@ -189,7 +208,7 @@ class Markdown:
             self._line = "heading"
             self._put(text, _MARK)
         elif _BULLET.fullmatch(text):
-            self._put(text, "bold cyan")
+            self._put(text, self._styles["bullet"])
             self._before = " "
         elif text == ">":
             self._line = "quote"
@@ -256,12 +275,12 @@ class Markdown:
             self._fence = ""
             self._put(line, _MARK)
         else:
-            self._spans += highlight(line, self._language)
+            self._spans += highlight(line, self._language, self._styles["syntax"])
 
     def _style(self) -> str:
         if self._tick:
-            return _STYLES["code"]
-        return " ".join(dict.fromkeys(_STYLES[n] for n in (self._line, *self._emphasis) if n))
+            return self._styles["code"]
+        return " ".join(dict.fromkeys(self._styles[n] for n in (self._line, *self._emphasis) if n))
 
     def _put(self, text: str, style: str) -> None:
         if self._spans and self._spans[-1][1] == style:
@@ -292,14 +311,19 @@ def paint(text: str, style: str) -> str:
     )
 
 
+def styled(parts: Iterable[tuple[str, str]], coloured: bool) -> str:
+    """(text, style) parts, harmless, as one line."""
+    return "".join(paint(safe_text(text), style if coloured else "") for text, style in parts)
+
+
 _LONGEST_LINE = 2000  # lexers are regular expressions; a longer line of code is data, and may take for ever
 
 
-def highlight(line: str, language: str) -> list[tuple[str, str]]:
+def highlight(line: str, language: str, theme: str = "ansi_dark") -> list[tuple[str, str]]:
     """One line of code as styled spans; as it is when the language is unknown or its lexer changed the text."""
     if not line.strip() or len(line) > _LONGEST_LINE:
         return [(line, "")]
-    text = _syntax(language or "text").highlight(line)
+    text = _syntax(language or "text", theme).highlight(line)
     if text.plain != line + "\n":
         return [(line, "")]
     spans: list[tuple[str, str]] = []
@@ -311,7 +335,7 @@ def highlight(line: str, language: str) -> list[tuple[str, str]]:
 
 
 @lru_cache(maxsize=8)
-def _syntax(language: str) -> "Syntax":
+def _syntax(language: str, theme: str) -> "Syntax":
     from rich.syntax import Syntax
 
-    return Syntax("", language, theme="ansi_dark", tab_size=0)
+    return Syntax("", language, theme=theme, tab_size=0)

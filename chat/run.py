@@ -1,27 +1,34 @@
-"""`tfm run`: one prompt, one answer, for scripts and pipes."""
+"""`tfm run`: one answer, or one for each of many prompts, for scripts and pipes."""
 
 import json
-import select
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from chat import models
 from chat.answer import Answer, Interrupt, statistics, why_it_ended
+from chat.dangers import dangers
 from chat.grounding import NO_ROOM, Found, Grounding
-from chat.loading import load, read_text, system_prompt
+from chat.loading import load, system_prompt
+from chat.prompts import Prompt, read_prompt, read_prompts
+from chat.repl.conversation import Conversation, Turn
 from chat.screen import Screen
+from chat.sessions.keeper import Keeper
+from chat.sessions.provenance import Source, outcome
+from chat.sessions.resume import conversation_of, open_session
 from chat.settings import Rank, Settings, flag
-from engine.errors import ContextOverflow, UsageError
+from chat.shell_command import command_in_answer, example_behind
+from engine.errors import ContextOverflow, TfmError, UsageError
 from engine.events import StreamEvent, TextDelta, TokenEvent
 from engine.params import MAX_LOGPROBS, SamplingParams
 from engine.template import Message
+from engine.thinking import with_thoughts
 
 if TYPE_CHECKING:
     from engine.api import Engine
 
-PATIENCE_SECONDS = 1.0  # after this a person at a terminal is told that stdin has not ended
+INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,8 @@ class Request:
     json: bool = False
     stream_json: bool = False
     logprobs: str | None = None
+    command: bool = False
+    prompts: str | None = None
 
     @property
     def alternatives(self) -> int | None:
@@ -56,6 +65,7 @@ class Request:
             return
         given = [flag(n) for n in ("system", "system_file", "template") if settings.values[n].rank == Rank.FLAG]
         given += ["--prefill"] if self.prefill is not None else []
+        given += ["--command"] if self.command else []
         given += ["--ground"] if settings["ground"] and settings.values["ground"].rank == Rank.FLAG else []
         if given:
             raise UsageError(f"{given[0]} has no place in --raw.", "A raw prompt is continued as it is.")
@@ -67,122 +77,235 @@ def run_once(
     *,
     loader: Callable[..., "Engine"] | None = None,
     stdin: TextIO | None = None,
+    session: str | None = None,
+    last: bool = False,
 ) -> int:
-    """Answer once; returns the exit code. Everything that a person may have got wrong is found before the load."""
-    screen = Screen(plain=settings["plain"])
+    """Answer; returns the exit code. Everything that a person may have got wrong is found before the load.
+
+    session, last: the conversation to go on with, by its id or because it was the last. Of many prompts, one that
+    cannot be answered is told, and the others are; the exit code is then that of the first.
+    """
+    screen = Screen.of(settings)
     request.check(settings)
-    directory = models.resolve(settings["model"])
     system = "" if request.raw else system_prompt(settings)
-    prompt = read_prompt(request, sys.stdin if stdin is None else stdin, screen)
+    if request.raw and (last or session is not None):
+        raise UsageError(f"{'--continue' if last else '--session'} has no place in --raw.", "It has no turns.")
+    opened = open_session(settings, screen.report, session, last)
+    settings = opened.settings
+    directory = models.resolve(settings["model"])
+    stdin = sys.stdin if stdin is None else stdin
+    if request.prompts is not None:
+        prompts = read_prompts(request.prompts, request.prompt, request.files, request.raw, stdin)
+    else:
+        prompts = [Prompt(read_prompt(request.prompt, request.files, request.raw, stdin, screen))]
     engine = load(directory, settings, screen, loader)
     settings = settings.with_model(engine.defaults)
-    params = settings.sampling(engine, request.alternatives or 0)
-    answer, found = Answer(), Found(why="a raw prompt is continued as it is")
-    with Interrupt() as interrupt:
-        policy = settings["overflow"] or "error"
-        if request.raw:
-            events = engine.generate(prompt, params, overflow=policy, cancelled=interrupt)
-        else:
-            grounding = Grounding(directory, engine, screen)
-            grounding.check(settings)
-            asked = [Message("system", system)] if system else []
-            asked.append(Message("user", prompt))
-            prefill = request.prefill or ""
-            found = grounding.find(asked, settings["ground"])
-            found, messages = _grounded(asked, found, params, policy, prefill, engine, screen)
-            events = engine.chat(messages, params, overflow=policy, prefill=prefill, cancelled=interrupt)
-        _deliver(answer, events, interrupt, request, params, engine, screen, found, settings["hide_thinking"])
-    if answer.finish is None:
-        return 1
-    _remark(answer, settings, params, engine, screen)
-    if settings["show_sources"]:
-        for line in found.lines():
-            screen.aside(line)
-    return 130 if answer.finish.reason == "interrupted" else 0
-
-
-def _grounded(
-    asked: Sequence[Message],
-    found: Found,
-    params: SamplingParams,
-    policy: str,
-    prefill: str,
-    engine: "Engine",
-    screen: Screen,
-) -> tuple[Found, Sequence[Message]]:
-    """The messages with what was found for the last; without it when there is only room for the prompt itself."""
-    if not found.examples:
-        return found, asked
-    messages = (*asked[:-1], *found.before(asked[-1]))
+    grounding = Grounding(directory, engine, screen)
+    if not request.raw:
+        grounding.check(settings)
+    source = Source(engine, directory)
+    before = conversation_of(opened, system, source)
+    run = Run(request, settings, engine, screen, grounding, before, opened.keeper, source)
     try:
-        engine.fit(messages, params, policy, prefill=prefill)
-    except ContextOverflow:
-        screen.report(f"Nothing was looked up: {NO_ROOM}.")
-        return Found(why=NO_ROOM), asked
-    return found, messages
+        return run.answer_all(prompts)
+    finally:
+        opened.keeper.close()
 
 
-def _deliver(
-    answer: Answer,
-    events: Iterator[StreamEvent],
-    interrupt: Interrupt,
-    request: Request,
-    params: SamplingParams,
-    engine: "Engine",
-    screen: Screen,
-    found: Found,
-    folded: bool,
-) -> None:
-    """The answer to stdout, in the form that was asked for."""
-    if not (request.json or request.stream_json):
-        renderer = screen.renderer(markdown=not request.raw)
-        answer.show(events, screen, interrupt, renderer, request.prefill or "", folded)
-        return
+@dataclass(frozen=True)
+class Run:
+    """A call of `tfm run` with its model loaded: it answers one prompt after another."""
 
-    def line(delta: TextDelta) -> None:
-        if request.stream_json:
-            tokens = _tokens(delta.tokens, engine) if request.logprobs is not None else None
-            record: dict[str, Any] = {"type": "delta", "text": delta.text, "ids": [token.id for token in delta.tokens]}
-            record |= {"thinking": delta.thoughts} if delta.thoughts else {}
-            screen.write(json.dumps(record | ({"logprobs": tokens} if tokens is not None else {})) + "\n")
+    request: Request
+    settings: Settings
+    engine: "Engine"
+    screen: Screen
+    grounding: Grounding
+    before: Conversation  # every prompt follows it, beside the others
+    keeper: Keeper
+    source: Source
 
-    answer.follow(events, screen, interrupt, line)
-    if answer.finish is not None:
+    def answer_all(self, prompts: Iterable[Prompt]) -> int:
+        """Answer the prompts in their order; returns the exit code."""
+        failed = 0
+        with Interrupt() as interrupt:
+            for prompt in prompts:
+                try:
+                    self.answer(prompt, interrupt)
+                except TfmError as e:
+                    if not prompt.line:
+                        raise
+                    self.tell_wrong(prompt, e)
+                    failed = failed or e.exit_code
+                if interrupt():
+                    return INTERRUPTED
+        return failed
+
+    def answer(self, prompt: Prompt, interrupt: Interrupt) -> None:
+        """Answer one prompt, in the form that was asked for. Raises TfmError when it cannot be."""
+        if prompt.wrong:
+            raise UsageError(f"{prompt.wrong[0].upper()}{prompt.wrong[1:]}.")
+        request = self.request
+        if prompt.prefill is not None:
+            request = replace(request, prefill=prompt.prefill)
+        params = self.settings.sampling(self.engine, request.alternatives or 0)
+        policy = self.settings["overflow"] or "error"
+        turn, system = Turn(prompt.text, self.before.tip), ""
+        begun: list[int] = []  # the ids of what the answer is made to begin with
+        if request.raw:
+            turn.found = Found(why="a raw prompt is continued as it is")
+            events = self.engine.generate(prompt.text, params, overflow=policy, cancelled=interrupt)
+        else:
+            system = self.before.system if prompt.system is None else prompt.system
+            prefill = request.prefill or ""
+            asked = Conversation(system, [*self.before.nodes, turn], turn).messages()
+            found = self.grounding.find(asked, self.settings["ground"])
+            turn.found, messages = self._grounded(asked, found, params, policy, prefill)
+            events = self.engine.chat(messages, params, overflow=policy, prefill=prefill, cancelled=interrupt)
+            if prefill:
+                begun = self.engine.prompt_ids(asked, prefill=prefill)[len(self.engine.prompt_ids(asked)) :]
+        answer, text = Answer(), request.prefill or ""
+        recording = self.keeper.begin(
+            turn,
+            lambda: self.source.question(
+                turn, system, params, self.settings, overflow=policy, raw=request.raw, text=text, ids=begun
+            ),
+        )
+        try:
+            self._deliver(answer, recording.follow(events), interrupt, request, params, turn.found, prompt)
+        finally:
+            cut = answer.finish is None or answer.finish.reason == "interrupted"
+            if answer.ids or not cut:
+                whole = with_thoughts(answer.thoughts, text + answer.text)
+                recording.end(whole, (*begun, *answer.ids), cut=cut)
+            else:
+                recording.abandon(prompt=answer.finish is None)  # what could not be sent was not said
+        self._remark(answer, params, turn.found)
+
+    def _deliver(
+        self, answer: Answer, events: Iterator[StreamEvent], interrupt: Interrupt, request: Request,
+        params: SamplingParams, found: Found, prompt: Prompt,
+    ) -> None:  # fmt: skip
+        """The answer to stdout, in the form that was asked for."""
+        if request.json or request.stream_json:
+            answer.follow(events, self.screen, interrupt, lambda delta: self._delta(delta, prompt))
+            self._record(answer, request, params, found, prompt)
+        elif request.command:
+            answer.follow(events, self.screen, interrupt, lambda delta: self.screen.wait("looking for the command"))
+            self._command(answer, request, params, found)
+        else:
+            renderer = self.screen.renderer(markdown=not request.raw)
+            folded = self.settings["hide_thinking"]
+            answer.show(events, self.screen, interrupt, renderer, request.prefill or "", folded)
+
+    def _grounded(
+        self, asked: Sequence[Message], found: Found, params: SamplingParams, policy: str, prefill: str
+    ) -> tuple[Found, Sequence[Message]]:
+        """The messages with what was found for the last; without it when there is only room for the prompt itself."""
+        if not found.examples:
+            return found, asked
+        messages = (*asked[:-1], *found.before(asked[-1]))
+        try:
+            self.engine.fit(messages, params, policy, prefill=prefill)
+        except ContextOverflow:
+            self.screen.report(f"Nothing was looked up: {NO_ROOM}.")
+            return Found(why=NO_ROOM), asked
+        return found, messages
+
+    def _delta(self, delta: TextDelta, prompt: Prompt) -> None:
+        """A line of --stream-json."""
+        if not self.request.stream_json:
+            return
+        record: dict[str, Any] = {"type": "delta", "text": delta.text, "ids": [token.id for token in delta.tokens]}
+        record |= {"thinking": delta.thoughts} if delta.thoughts else {}
+        record |= {"logprobs": tokens_of(delta.tokens, self.engine)} if self.request.logprobs is not None else {}
+        self._object(record, prompt)
+
+    def _record(self, answer: Answer, request: Request, params: SamplingParams, found: Found, prompt: Prompt) -> None:
+        if answer.finish is None:
+            return
         ended = {"type": "finish"} if request.stream_json else {}
-        screen.write(json.dumps(ended | as_record(answer, request, params, engine, found)) + "\n")
+        record = ended | as_record(
+            answer, request, self.source.conditions(params, self.settings["overflow"] or "error"), self.engine, found,
+            self.keeper.session,
+        )  # fmt: skip
+        if request.command:
+            command = command_of(answer, request, found)
+            record |= {"command": command or None, "dangers": list(dangers(command))}
+        self._object(record, prompt)
+
+    def _object(self, record: dict[str, Any], prompt: Prompt) -> None:
+        line = {"line": prompt.line} if prompt.line else {}
+        self.screen.write(json.dumps(line | record) + "\n")
+
+    def _command(self, answer: Answer, request: Request, params: SamplingParams, found: Found) -> None:
+        """The command alone to stdout; what it can destroy to stderr. Raises UsageError when there is none."""
+        if answer.finish is None or answer.finish.reason == "interrupted":
+            return
+        command = command_of(answer, request, found)
+        if not command:
+            why = why_it_ended(answer.finish, params.max_new_tokens, self.engine.context)
+            text = " ".join(((request.prefill or "") + answer.text).split())
+            raise UsageError(f"The answer holds no command: {text}", why and f"({why})")
+        self.screen.write(self.screen.safe(command) + "\n")
+        for danger in dangers(command):
+            self.screen.mark(danger)
+
+    def _remark(self, answer: Answer, params: SamplingParams, found: Found) -> None:
+        """On stderr, and only where a person reads it or asked for it: why it ended, the counts, the examples."""
+        if answer.finish is None:
+            return
+        why = why_it_ended(answer.finish, params.max_new_tokens, self.engine.context)
+        if why and (self.screen.tells_a_person or self.settings["stats"]):
+            self.screen.report(why)
+        if self.settings["stats"]:
+            self.screen.report(statistics(answer.finish))
+        if self.settings["show_sources"]:
+            if self.request.command and (
+                source := example_behind(command_of(answer, self.request, found), found.examples)
+            ):
+                found = replace(found, examples=(source,))
+            for line in found.lines():
+                self.screen.aside(line)
+
+    def tell_wrong(self, prompt: Prompt, error: TfmError) -> None:
+        """Tell, of many prompts, one that could not be answered: on stderr, and in JSON where its record would be."""
+        self.screen.report(f"tfm: {self.request.prompts}, line {prompt.line}: {error}")
+        if self.request.json or self.request.stream_json:
+            self._object({"error": str(error), "exit_code": error.exit_code}, prompt)
+
+
+def command_of(answer: Answer, request: Request, found: Found) -> str:
+    """The command in a whole answer; empty when there is none, and for an answer that was cut: so may it be."""
+    whole = answer.finish is not None and answer.finish.reason in ("eos", "stop")
+    return command_in_answer((request.prefill or "") + answer.text, found.examples) if whole else ""
 
 
 def as_record(
-    answer: Answer, request: Request, params: SamplingParams, engine: "Engine", found: Found
+    answer: Answer, request: Request, made: Mapping[str, Any], engine: "Engine", found: Found, session: str | None
 ) -> dict[str, Any]:
-    """Everything about one answer as plain values: enough to repeat it. Only for an answer that has ended."""
+    """Everything about one answer as plain values: enough to repeat it. Only for an answer that has ended.
+
+    made: the conditions under which it was made.
+    """
     finish = answer.finish
     assert finish is not None
     record: dict[str, Any] = {
         "text": (request.prefill or "") + answer.text,
         "thinking": answer.thoughts or None,
-        "model": engine.info.name,
-        "adapter": engine.info.adapter or None,
         "examples": found.records(),
-        "finish": {"reason": finish.reason, "stop": finish.stop},
-        "prompt_ids": list(finish.prompt_ids),
-        "ids": list(finish.ids),
-        "seed": finish.seed,
-        "sampling": params.as_dict() | {"seed": finish.seed},
-        "usage": asdict(finish.usage),
-        "timings": asdict(finish.timings),
-        "prefill_splits": list(finish.prefill_splits),
-        "dtype": engine.info.dtype,
-        "quantisation": engine.info.quantisation or None,
-        "threads": engine.info.threads,
-        "context": engine.context,
+        **made,
+        **outcome(finish),
+        "sampling": made["sampling"] | {"seed": finish.seed},
+        "session": session,
     }
     if request.logprobs is not None:
-        record["logprobs"] = _tokens(answer.tokens, engine)
+        record["logprobs"] = tokens_of(answer.tokens, engine)
     return record
 
 
-def _tokens(tokens: Sequence[TokenEvent], engine: "Engine") -> list[dict[str, Any]]:
+def tokens_of(tokens: Sequence[TokenEvent], engine: "Engine") -> list[dict[str, Any]]:
+    """Tokens with their log-probabilities as plain values."""
     piece = engine.tokenizer.piece
     return [
         {
@@ -193,55 +316,3 @@ def _tokens(tokens: Sequence[TokenEvent], engine: "Engine") -> list[dict[str, An
         }
         for token in tokens
     ]
-
-
-def _remark(answer: Answer, settings: Settings, params: SamplingParams, engine: "Engine", screen: Screen) -> None:
-    """On stderr, and only where a person reads it or asked for it: why it ended, and the counts."""
-    assert answer.finish is not None
-    why = why_it_ended(answer.finish, params.max_new_tokens, engine.context)
-    if why and (screen.tells_a_person or settings["stats"]):
-        screen.report(why)
-    if settings["stats"]:
-        screen.report(statistics(answer.finish))
-
-
-def read_prompt(request: Request, stdin: TextIO | None, screen: Screen) -> str:
-    """The prompt from arguments, files and stdin, joined in that order with blank lines between.
-
-    A chat prompt loses the line ends after each part; a raw one is kept to the letter. Raises UsageError when there
-    is no prompt: nothing here ever waits for a terminal.
-    """
-    parts = [" ".join(request.prompt)] if request.prompt else []
-    parts += [read_text(name) for name in request.files]
-    piped = piped_text(stdin, screen)
-    if piped:
-        parts.append(piped)
-    if not request.raw:
-        parts = [part.rstrip("\r\n") for part in parts]
-    prompt = "\n\n".join(part for part in parts if part)
-    if not prompt.strip() and not (request.raw and (request.prompt or prompt)):
-        raise UsageError("There is no prompt.", 'Give it as an argument, with -f, or on stdin: tfm run "hello".')
-    return prompt
-
-
-def piped_text(stdin: TextIO | None, screen: Screen) -> str:
-    """What stands on stdin, when that is no terminal."""
-    if stdin is None or stdin.closed or stdin.isatty():
-        return ""
-    if screen.tells_a_person and not _ready(stdin):
-        screen.wait("waiting for stdin to end")
-    try:
-        return stdin.buffer.read().decode()
-    except UnicodeDecodeError as e:
-        raise UsageError(f"stdin is not UTF-8 text: byte {e.start} cannot be read.") from e
-    except OSError as e:
-        raise UsageError(f"stdin cannot be read: {e.strerror}.") from e
-    finally:
-        screen.stop_waiting()
-
-
-def _ready(stdin: TextIO) -> bool:
-    try:
-        return bool(select.select([stdin], [], [], PATIENCE_SECONDS)[0])
-    except (OSError, ValueError):
-        return True

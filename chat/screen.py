@@ -2,10 +2,13 @@
 
 import os
 import sys
-from collections.abc import Mapping
-from typing import TextIO
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, TextIO
 
-from chat.render import Markdown, Plain, Renderer, paint, safe_text
+from chat.render import Markdown, Plain, Raw, Renderer, Safe, paint, safe_text, styled
+
+if TYPE_CHECKING:
+    from chat.settings import Settings
 
 
 class Screen:
@@ -17,21 +20,31 @@ class Screen:
         err: TextIO | None = None,
         *,
         plain: bool = False,
+        theme: str = "dark",
+        raw: bool = False,
         environ: Mapping[str, str] | None = None,
     ) -> None:
         environ = os.environ if environ is None else environ
         self.out = out or sys.stdout
         self.err = err or sys.stderr
         self.plain = plain or environ.get("TERM") in ("dumb", "unknown")
-        self.coloured = not self.plain and not environ.get("NO_COLOR")
+        self.coloured = not self.plain and not environ.get("NO_COLOR") and theme != "none"
+        self._theme, self._raw = theme, raw
         self._waiting = False
         self._ends_line = True  # whether the answer's stream stands at the start of a line
 
+    @classmethod
+    def of(cls, settings: "Settings") -> "Screen":
+        """The screen of this process, as the settings want it."""
+        return cls(plain=settings["plain"], theme=settings["theme"], raw=settings["raw_output"])
+
     def renderer(self, *, markdown: bool = True) -> Renderer:
         """How an answer is to be written to this screen."""
+        if self._raw:
+            return Raw()
         if not self.out.isatty():
             return Plain(terminal=False)
-        return Markdown() if markdown and self.coloured else Plain()
+        return Markdown(self._theme) if markdown and self.coloured else Plain()
 
     def write(self, text: str) -> None:
         """A part of the answer, at once: whoever reads a pipe wants it when it is there."""
@@ -62,6 +75,23 @@ class Screen:
     def report(self, text: str) -> None:
         """A line for stderr, wherever that goes: errors and statistics."""
         self._line(self.err, text)
+
+    def mark(self, text: str) -> None:
+        """A line for stderr that stands out: a danger."""
+        self._parts(self.err, [(f"! {text}", "bold red")])
+
+    def tell_parts(self, parts: Iterable[tuple[str, str]]) -> None:
+        """A line for the person in (text, style) parts."""
+        self._parts(self.person, parts)
+
+    def _parts(self, stream: TextIO, parts: Iterable[tuple[str, str]]) -> None:
+        self.stop_waiting()
+        stream.write(styled(parts, self.coloured and stream.isatty()) + "\n")
+        stream.flush()
+
+    def safe(self, text: str) -> str:
+        """A text as it may go to the answer's stream."""
+        return text if self._raw else Safe(terminal=self.out.isatty()).feed(text)
 
     def aside(self, text: str) -> None:
         """A line for stderr that stands back: dim, where the terminal can show that."""

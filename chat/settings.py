@@ -1,4 +1,4 @@
-"""Where each setting comes from: flag > environment (TFM_*) > settings file > the model > default.
+"""Where each setting comes from: flag > environment (TFM_*) > preset > settings file > the model > default.
 
 Everything is checked here, before a model is loaded, and each value keeps its source. Torch-free.
 """
@@ -6,7 +6,7 @@ Everything is checked here, before a model is loaded, and each value keeps its s
 import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import ItemsView, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import IntEnum
@@ -63,6 +63,7 @@ SETTINGS: dict[str, Setting] = {
     "min_new_tokens": Setting("sampling", "int", DEFAULTS.min_new_tokens),
     "seed": Setting("sampling", "int"),
     "sampler_order": Setting("sampling", "text", DEFAULTS.sampler_order, choices=SAMPLER_ORDERS),
+    "preset": Setting("sampling", "text"),
     "system": Setting("context", "text"),
     "system_file": Setting("context", "text"),
     "context": Setting("context", "int", least=1),
@@ -71,15 +72,26 @@ SETTINGS: dict[str, Setting] = {
     "stats": Setting("output", "bool", False),
     "show_sources": Setting("output", "bool", False),
     "hide_thinking": Setting("output", "bool", False),
+    "theme": Setting("output", "text", "dark", choices=("dark", "light", "none")),
     "plain": Setting("output", "bool", False),
+    "raw_output": Setting("output", "bool", False),
+    "history": Setting("sessions", "bool", True),
 }
 # Of the machine and no conversation: an environment variable sets them, and a flag of the commands that ask for them.
 MACHINE: dict[str, Setting] = {
     "models_dir": Setting("models", "text"),
     "offline": Setting("models", "bool", False),
+    "sessions": Setting("sessions", "text"),
 }
-SAMPLING = tuple(name for name, setting in SETTINGS.items() if setting.table == "sampling")
+SAMPLING = tuple(name for name in SETTINGS if hasattr(DEFAULTS, name))
+TABLES = tuple(dict.fromkeys(setting.table for setting in SETTINGS.values()))
 ENVIRONMENT_PREFIX = "TFM_"
+# Several settings under one name. A table [presets.NAME] of the settings file makes another, or replaces one of these.
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "precise": {"greedy": True},
+    "balanced": {"greedy": False, "temperature": 0.7, "top_p": 0.9},
+    "creative": {"greedy": False, "temperature": 1.0, "top_p": 0.95, "repetition_penalty": 1.1},
+}
 
 
 class Rank(IntEnum):
@@ -88,9 +100,10 @@ class Rank(IntEnum):
     DEFAULT = 0
     MODEL = 1
     FILE = 2
-    ENVIRONMENT = 3
-    FLAG = 4
-    COMMAND = 5  # /set, in a conversation
+    PRESET = 3
+    ENVIRONMENT = 4
+    FLAG = 5
+    COMMAND = 6  # /set, in a conversation
 
 
 @dataclass(frozen=True)
@@ -110,6 +123,10 @@ class Settings:
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name].value
+
+    def items(self) -> ItemsView[str, Value]:
+        """Every setting with its value and source."""
+        return self.values.items()
 
     def over(self, more: Mapping[str, Value]) -> "Settings":
         """These settings with others laid over them; of two, the greater rank wins."""
@@ -145,15 +162,19 @@ class Settings:
 def gather(flags: Mapping[str, Any], environ: Mapping[str, str] | None = None, file: Path | None = None) -> Settings:
     """The settings of a command, but for the model's. Raises UsageError that names the flag, variable or file."""
     environ = os.environ if environ is None else environ
+    file = settings_file() if file is None else file
     values = {name: Value(setting.default, "default", Rank.DEFAULT) for name, setting in SETTINGS.items()}
+    in_file, known = from_file(file)
     layers = (
-        from_file(settings_file() if file is None else file),
+        in_file,
         from_environment(environ),
         {n: Value(read(n, v, flag(n)), flag(n), Rank.FLAG) for n, v in flags.items() if n in SETTINGS},
     )
     settings = Settings(values)
     for layer in layers:
         settings = settings.over(layer)
+    if settings["preset"] is not None:
+        settings = settings.over(preset(settings["preset"], known))
     low, high = settings.values["min_new_tokens"], settings.values["max_new_tokens"]
     if Rank.DEFAULT not in (low.rank, high.rank):
         SamplingParams(min_new_tokens=low.value, max_new_tokens=high.value)
@@ -167,25 +188,62 @@ def settings_file() -> Path:
     return user_config_path("tfm") / "settings.toml"
 
 
-def from_file(path: Path) -> dict[str, Value]:
-    """The settings of a TOML file with a table for each group, such as [sampling]; nothing when there is no file."""
+def from_file(path: Path) -> tuple[dict[str, Value], dict[str, dict[str, Value]]]:
+    """(the settings of a TOML file with a table for each group, such as [sampling]; all presets by name, those of
+    its tables [presets.NAME] and the built-in ones). Without a file, only these.
+    """
+    presets = {name: _preset(entries, f"the preset {name}") for name, entries in PRESETS.items()}
     try:
         tables = tomllib.loads(path.read_bytes().decode())
     except FileNotFoundError:
-        return {}
+        return {}, presets
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
         raise UsageError(f"The settings file {path} cannot be read: {e}.") from e
     values: dict[str, Value] = {}
     for table, entries in tables.items():
         if not isinstance(entries, dict):
             raise UsageError(f"{path}: {table} stands outside of a table.", "Tables are " + _tables() + ".")
+        if table == "presets":
+            for name, own in entries.items():
+                if not isinstance(own, dict):
+                    raise UsageError(f"{path}: {name} in [presets] is no table.", f"Write [presets.{name}] above it.")
+                presets[name] = _preset(own, f"{path} [presets.{name}]")
+            continue
+        if table not in TABLES:
+            near = get_close_matches(table, TABLES, n=1)
+            raise UsageError(f"{path}: there is no table [{table}].", f"Did you mean [{near[0]}]?" if near else "")
         for key, value in entries.items():
-            name = key.replace("-", "_")
-            if name not in SETTINGS or SETTINGS[name].table != table:
-                raise UsageError(f"{path}: there is no setting {key!r} in [{table}].", suggestion(name))
+            name = _known(key, f"{path} [{table}]")
+            if SETTINGS[name].table != table:
+                raise UsageError(f"{path}: {key} stands in [{table}].", f"Its table is [{SETTINGS[name].table}].")
             source = f"{path} [{table}] {key}"
             values[name] = Value(check(name, value, source), source, Rank.FILE)
-    return values
+    return values, presets
+
+
+def _preset(entries: Mapping[str, Any], source: str) -> dict[str, Value]:
+    """The settings of one preset. Any setting may be in it but the choice of a preset."""
+    values = {_known(key, source): (key, value) for key, value in entries.items()}
+    if "preset" in values:
+        raise UsageError(f"{source}: a preset cannot name another.")
+    return {n: Value(check(n, v, f"{source} {key}"), source, Rank.PRESET) for n, (key, v) in values.items()}
+
+
+def _known(key: str, where: str) -> str:
+    """The setting that a key names. Raises UsageError with the nearest."""
+    name = key.replace("-", "_")
+    if name not in SETTINGS:
+        raise UsageError(f"{where}: there is no setting {key!r}.", suggestion(name))
+    return name
+
+
+def preset(name: str, presets: Mapping[str, dict[str, Value]]) -> dict[str, Value]:
+    """The settings of the preset `name`. Raises UsageError with the nearest name and all there are."""
+    if name in presets:
+        return presets[name]
+    near = get_close_matches(name, presets, n=1)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    raise UsageError(f"There is no preset {name!r}.", f"{hint}There are {', '.join(presets)}.")
 
 
 def from_environment(environ: Mapping[str, str]) -> dict[str, Value]:
@@ -252,7 +310,7 @@ def check(name: str, value: Any, source: str) -> Any:
         raise UsageError(f"{source} must be one of {', '.join(setting.choices)}, not {value!r}.")
     if setting.least is not None and value < setting.least:
         raise UsageError(f"{source} must be at least {setting.least}, not {value}.")
-    if setting.table == "sampling":
+    if name in SAMPLING:
         _check_sampling(name, value, source)
     return value
 
@@ -325,4 +383,4 @@ def _temperature_against_greedy(values: dict[str, Value]) -> dict[str, Value]:
 
 
 def _tables() -> str:
-    return ", ".join(f"[{table}]" for table in dict.fromkeys(s.table for s in SETTINGS.values()))
+    return ", ".join(f"[{table}]" for table in (*TABLES, "presets.NAME"))

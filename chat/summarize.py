@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from chat import models
 from chat.loading import read_text
-from chat.run import piped_text
+from chat.prompts import piped_text
 from chat.screen import Screen
 from chat.settings import Settings
 from engine.errors import UsageError

@@ -1,79 +1,31 @@
-"""The slash commands: a registry of small functions. Help, completion and "did you mean" all read it.
+"""The slash commands that show and set things; and the one place that knows the modules of all the others.
 
-A command gets the Chat and its argument and says what comes next. It never reads input and never exits.
+Those of the tree are in tree_commands.py, /context is in context_commands.py, /compare in compare.py.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from difflib import get_close_matches
-from enum import Enum, auto
 
 from chat.answer import statistics
+from chat.inspect_template import show_prompt
+from chat.repl import (
+    compare,
+    context_commands,
+    file_commands,
+    judge_commands,
+    preset_commands,
+    shell_commands,
+    tree_commands,
+)
+from chat.repl.registry import COMMANDS, Command, Next, command, count, dispatch, find, is_command
 from chat.repl.state import Chat
 from chat.settings import SAMPLING, Rank, Value, read
 from engine.errors import UsageError
 
-
-class Next(Enum):
-    """What the loop does after a command."""
-
-    PROMPT = auto()
-    ANSWER = auto()
-    QUIT = auto()
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command: its docstring's first line is its help."""
-
-    name: str
-    usage: str
-    run: Callable[[Chat, str], Next]
-    aliases: tuple[str, ...]
-
-    @property
-    def help(self) -> str:
-        """One line of help."""
-        return (self.run.__doc__ or "").partition("\n")[0]
-
-
-COMMANDS: dict[str, Command] = {}
+__all__ = [
+    "COMMANDS", "SETTABLE", "Command", "Next", "command", "compare", "context_commands", "dispatch", "file_commands",
+    "find", "is_command", "judge_commands", "preset_commands", "shell_commands", "tree_commands",
+]  # fmt: skip
 SETTABLE = (*SAMPLING, "overflow", "ground", "stats", "show_sources")
-
-
-def command(usage: str, *aliases: str) -> Callable[[Callable[[Chat, str], Next]], Callable[[Chat, str], Next]]:
-    """Enter a function in the registry, under the first word of its usage."""
-
-    def register(run: Callable[[Chat, str], Next]) -> Callable[[Chat, str], Next]:
-        name = usage.partition(" ")[0]
-        COMMANDS[name] = Command(name, usage, run, aliases)
-        return run
-
-    return register
-
-
-def find(name: str) -> Command:
-    """The command of a name or alias. Raises UsageError with the nearest name."""
-    by_name = {n: c for c in COMMANDS.values() for n in (c.name, *c.aliases)}
-    if name in by_name:
-        return by_name[name]
-    near = get_close_matches(name, by_name, n=1)
-    hint = f"Did you mean {near[0]}?" if near else "/help lists the commands; a space before / sends it as text."
-    raise UsageError(f"There is no command {name}.", hint)
-
-
-def is_command(line: str) -> bool:
-    """Whether a line is meant as a command: `/word`. A path such as /etc/hosts is not."""
-    return line.startswith("/") and "/" not in line.split(maxsplit=1)[0][1:]
-
-
-def dispatch(chat: Chat, line: str) -> Next:
-    """Run a command line. Raises UsageError for an argument that the command would not look at."""
-    name, *rest = line.split(maxsplit=1)
-    command = find(name)
-    if rest and command.usage == command.name:
-        raise UsageError(f"{name} takes no argument.")
-    return command.run(chat, rest[0].strip() if rest else "")
 
 
 @command("/help", "/?")
@@ -81,11 +33,12 @@ def show_help(chat: Chat, argument: str) -> Next:
     """Show the commands and keys."""
     width = max(len(c.usage) for c in COMMANDS.values())
     narrow = chat.screen.width < width + 30
-    for item in COMMANDS.values():
+    for item in sorted(COMMANDS.values(), key=lambda command: command.name):
         also = f" (also {', '.join(item.aliases)})" if item.aliases else ""
         gap = "\n  " if narrow else " " * (width - len(item.usage) + 2)
         chat.screen.tell(f"{item.usage}{gap}{item.help}{also}")
-    chat.screen.tell('Alt-Enter or """ : several lines. Ctrl-C: stop an answer. Ctrl-D: leave.')
+    chat.screen.tell('Alt-Enter or """ : several lines. Ctrl-R: search. Ctrl-X Ctrl-E: $EDITOR. @FILE: its text.')
+    chat.screen.tell("Ctrl-C: stop an answer. Ctrl-D: leave.")
     return Next.PROMPT
 
 
@@ -97,11 +50,11 @@ def leave(chat: Chat, argument: str) -> Next:
 
 @command("/clear")
 def clear(chat: Chat, argument: str) -> Next:
-    """Forget every turn; the system prompt and the settings stay."""
-    turns = len(chat.conversation.turns)
+    """Forget every turn of every branch; the system prompt and the settings stay."""
+    turns = len(chat.conversation.nodes)
     chat.conversation.clear()
-    chat.last = None
-    chat.screen.tell(f"Forgot {_count(turns, 'turn')}.")
+    chat.last = chat.comparison = None
+    chat.screen.tell(f"Forgot {count(turns, 'turn')}.")
     return Next.PROMPT
 
 
@@ -140,13 +93,18 @@ def set_value(chat: Chat, argument: str) -> Next:
     return Next.PROMPT
 
 
-@command("/show")
+@command("/show [prompt]")
 def show(chat: Chat, argument: str) -> Next:
-    """Show the model, the system prompt and the settings that are not at their default."""
+    """Show the model, the system prompt and the changed settings; or, of the prompt, whose words each id is."""
+    if argument == "prompt":
+        show_prompt(chat.engine, chat.conversation.messages(), chat.screen)
+        return Next.PROMPT
+    if argument:
+        raise UsageError("/show takes nothing, or the word prompt.")
     info = chat.engine.info
     chat.screen.tell(
         f"model {info.name}: {info.parameters / 1e6:.1f}M parameters, {info.dtype}, "
-        f"{info.device}, {_count(info.threads, 'thread')}"
+        f"{info.device}, {count(info.threads, 'thread')}"
     )
     if info.quantisation:
         chat.screen.tell(f"weights {info.quantisation}")
@@ -160,58 +118,30 @@ def show(chat: Chat, argument: str) -> Next:
     return Next.PROMPT
 
 
-@command("/regen", "/retry")
-def regenerate(chat: Chat, argument: str) -> Next:
-    """Answer the last prompt again."""
-    if not chat.conversation.regenerate():
-        raise UsageError("There is no prompt to answer again.")
-    if chat.settings.sampling(chat.engine).is_greedy:
-        chat.screen.tell("The sampling is greedy, so the answer will be the same; /set temperature 0.7 draws.")
-    return Next.ANSWER
-
-
-@command("/undo")
-def undo(chat: Chat, argument: str) -> Next:
-    """Take the last turn back."""
-    turn = chat.conversation.undo()
-    if turn is None:
-        raise UsageError("There is no turn to take back.")
-    chat.screen.tell(f"Took back: {' '.join(turn.prompt.split())}")
-    return Next.PROMPT
-
-
 @command("/stats [on | off]")
 def stats(chat: Chat, argument: str) -> Next:
     """Show the counts and speeds of the last answer, or of each from now on."""
     if argument:
         return set_value(chat, f"stats {argument}")
     chat.screen.tell(statistics(chat.last) if chat.last else "There is no answer yet.")
+    kept = chat.engine.kept
+    chat.screen.tell(
+        f"kept warm: {count(kept.caches, 'branch', 'branches')}, {kept.nbytes / 2**20:.1f} of at most "
+        f"{kept.max_bytes / 2**20:.0f} MiB"
+    )
     return Next.PROMPT
 
 
 @command("/sources")
 def sources(chat: Chat, argument: str) -> Next:
     """Show what was looked up for the last question, and whose it is."""
-    turns = chat.conversation.turns
+    turns = chat.conversation.path()
     if not turns:
         chat.screen.tell("Nothing was looked up: no question was asked.")
         return Next.PROMPT
     found = turns[-1].found
     for line in (*found.lines(), *(chat.grounding.attribution(found) if chat.grounding else ())):
         chat.screen.tell(line)
-    return Next.PROMPT
-
-
-@command("/context")
-def context(chat: Chat, argument: str) -> Next:
-    """Show how full the context is, and which turns are in it."""
-    conversation = chat.conversation
-    used = len(chat.engine.prompt_ids(conversation.messages()))
-    sent = len(conversation.turns) - conversation.forgotten
-    forgotten = f", {conversation.forgotten} forgotten" if conversation.forgotten else ""
-    chat.screen.tell(
-        f"{used} of {chat.engine.context} tokens; {_count(sent, 'turn')}{forgotten}; when it is full: {chat.overflow}"
-    )
     return Next.PROMPT
 
 
@@ -228,7 +158,3 @@ def _shown(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(repr, value)) or "none"
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

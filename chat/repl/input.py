@@ -2,11 +2,12 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from chat.repl.commands import COMMANDS, SETTABLE
+from chat.render import safe_text
+from chat.repl.completion import completions
 from chat.screen import Screen
 from engine.errors import UsageError
 
@@ -22,9 +23,11 @@ FENCE = '"""'
 
 
 class Reader(Protocol):
-    """Where messages come from."""
+    """Where messages come from. shows_drafts: whether a line can begin with a text that is there to be changed."""
 
-    def read(self) -> str:
+    shows_drafts: bool
+
+    def read(self, draft: str = "") -> str:
         """The next message. Raises EOFError at the end, KeyboardInterrupt for Ctrl-C at an empty prompt."""
         ...
 
@@ -48,11 +51,13 @@ def unfenced(text: str) -> str:
 class Lines:
     """Messages from plain lines: a pipe, or a terminal that shall see no escape sequences."""
 
+    shows_drafts = False
+
     def __init__(self, stdin: TextIO, ask: Callable[[str], None] = lambda prompt: None) -> None:
         self._stdin = stdin
         self._ask = ask
 
-    def read(self) -> str:
+    def read(self, draft: str = "") -> str:
         """The next line, or all lines between fences."""
         text = self._line(PROMPT)
         while is_open(text):
@@ -78,10 +83,17 @@ class Lines:
 
 
 class Prompt:
-    """Messages from prompt-toolkit: editing, history, completion; a paste is one message."""
+    """Messages from prompt-toolkit: editing, history, completion; a paste is one message.
 
-    def __init__(self, screen: Screen, history: Path) -> None:
+    status: what the line below the input says.
+    """
+
+    shows_drafts = True
+
+    def __init__(self, screen: Screen, history: Path | None, status: Callable[[], str] = str) -> None:
         from prompt_toolkit import PromptSession
+        from prompt_toolkit.filters import Condition, is_done
+        from prompt_toolkit.layout import ConditionalContainer, FormattedTextControl, HSplit, Window
         from prompt_toolkit.output import ColorDepth, create_output
         from prompt_toolkit.output.vt100 import Vt100_Output
 
@@ -96,23 +108,33 @@ class Prompt:
             prompt_continuation=CONTINUATION,
             output=output,
             color_depth=None if screen.coloured else ColorDepth.DEPTH_1_BIT,
+            enable_open_in_editor=True,  # Ctrl-X Ctrl-E
+            tempfile_suffix=".md",
         )
+        self._screen, self._status, self._below = screen, status, ""
+        whole = self._session.layout.container
+        assert isinstance(whole, HSplit), "a session is a column of windows"
+        # prompt-toolkit's own line for this waits until the terminal has told where its cursor is.
+        text = FormattedTextControl(lambda: self._below, style="dim" if screen.coloured else "")
+        shown = Condition(lambda: bool(self._below)) & ~is_done
+        whole.children.append(ConditionalContainer(Window(text, height=1, dont_extend_height=True), shown))
 
-    def read(self) -> str:
+    def read(self, draft: str = "") -> str:
         """The next message, as it was edited. Raises UsageError for keys that were no UTF-8."""
-        text = self._session.prompt(PROMPT)
+        self._below = safe_text(self._status())[: self._screen.width - 1]
+        text = self._session.prompt(PROMPT, default=draft)
         if not text.isprintable() and any("\ud800" <= char <= "\udfff" for char in text):
             raise UsageError("What was typed is not UTF-8 text.", "The terminal must be set to UTF-8.")
         return unfenced(text)
 
 
-def reader_for(screen: Screen, stdin: TextIO, history: Path) -> Reader:
-    """The best reader that the streams allow."""
+def reader_for(screen: Screen, stdin: TextIO, history: Path | None, status: Callable[[], str] = str) -> Reader:
+    """The best reader that the streams allow. status: what a line below the input says, where there can be one."""
     if not stdin.isatty():
         return Lines(stdin)
     if screen.plain or not screen.person.isatty():
         return Lines(stdin, screen.ask)
-    return Prompt(screen, history)
+    return Prompt(screen, history, status)
 
 
 def history_file() -> Path:
@@ -122,10 +144,12 @@ def history_file() -> Path:
     return user_state_path("tfm") / "history"
 
 
-def _history(path: Path, screen: Screen) -> "History":
-    """The file of typed lines, readable by its owner alone; in memory when it cannot be written."""
+def _history(path: Path | None, screen: Screen) -> "History":
+    """The file of typed lines, readable by its owner alone; in memory without one, or when it cannot be written."""
     from prompt_toolkit.history import FileHistory, InMemoryHistory
 
+    if path is None:
+        return InMemoryHistory()
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600))
@@ -136,25 +160,15 @@ def _history(path: Path, screen: Screen) -> "History":
     return FileHistory(str(path))
 
 
-def completions(text: str) -> Iterable[tuple[str, str]]:
-    """What may stand in place of the last word: (word, meaning)."""
-    first, space, rest = text.partition(" ")
-    if not text.startswith("/") or "\n" in text:
-        return
-    if not space:
-        yield from ((c.name, c.help) for c in COMMANDS.values() if c.name.startswith(first))
-    elif first == "/set" and " " not in rest:
-        yield from ((name, "") for name in SETTABLE if name.startswith(rest.replace("-", "_")))
-
-
 def _completer() -> "Completer":
     from prompt_toolkit.completion import Completer, Completion
 
     class Commands(Completer):
         def get_completions(self, document: "Document", complete_event: "CompleteEvent") -> "Iterator[Completion]":
             text = document.text_before_cursor
-            for word, meaning in completions(text):
-                yield Completion(word, start_position=-len(text.split(" ")[-1]), display_meta=meaning)
+            for found in completions(text):
+                shown, meaning = safe_text(found.shown), safe_text(found.meaning)
+                yield Completion(found.text, start_position=-found.replaces, display=shown, display_meta=meaning)
 
     return Commands()
 

@@ -25,6 +25,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(autouse=True)
+def no_clipboard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is on the clipboard of the person who runs this stays there."""
+    monkeypatch.setattr("chat.clipboard.PROGRAMS", ())
+
+
+@pytest.fixture(autouse=True)
 def empty_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing on stdin, and no terminal."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))

@@ -10,20 +10,12 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from engine.context import Fit, fit
 from engine.errors import ContextOverflow
 from engine.events import Finish, PrefillProgress, StreamEvent, TextDelta, Timings, TokenEvent, Usage
 from engine.params import SamplingParams
+from engine.splits import Split
 from engine.template import TFM, Message
-
-
-@dataclass(frozen=True)
-class Fit:
-    """What fits, and what had to go."""
-
-    messages: tuple[Message, ...]
-    dropped: tuple[Message, ...]
-    dropped_tokens: int
-    prompt_tokens: int
 
 
 @dataclass(frozen=True)
@@ -34,7 +26,7 @@ class Call:
     prompt: Any
     params: SamplingParams
     overflow: str
-    prefill: str = ""
+    prefill: str | Sequence[int] = ""
 
     @property
     def texts(self) -> list[tuple[str, str]]:
@@ -46,6 +38,20 @@ class CharTokenizer:
     """A character is a token."""
 
     vocab_size = 0x110000
+    special_tokens = {"bos_token": "<s>"}  # noqa: RUF012
+    controls = dict.fromkeys(TFM.controls)
+
+    def control_id(self, name: str) -> int | None:
+        return 1 if name in self.controls else None
+
+    def is_control(self, id: int) -> bool:
+        return id == 1
+
+    def token_bytes(self, id: int) -> bytes:
+        return chr(id).encode()
+
+    def encode_within(self, text: str) -> list[int]:
+        return self.encode(text)
 
     def encode(self, text: str) -> list[int]:
         return [ord(char) for char in text]
@@ -75,7 +81,7 @@ class ScriptedEngine:
         self.loaded: dict[str, Any] = {}
         self.tokenizer = CharTokenizer()
         self.template = TFM
-        self.config = SimpleNamespace(vocab_size=0x110000, n_layers=1, max_positions=self.context)
+        self.config = SimpleNamespace(vocab_size=0x110000, n_layers=1, max_positions=self.context, eos_ids=(1,))
         self.info = SimpleNamespace(
             name="scripted",
             path="/nowhere",
@@ -103,22 +109,26 @@ class ScriptedEngine:
     def remarks(self) -> tuple[str, ...]:
         return ()
 
-    def prompt_ids(self, messages: Sequence[Message], *, prefill: str = "") -> list[int]:
+    @property
+    def kept(self) -> SimpleNamespace:
+        return SimpleNamespace(caches=1, nbytes=1 << 20, max_bytes=1 << 28)
+
+    def prompt_ids(self, messages: Sequence[Message], *, prefill: str | Sequence[int] = "") -> list[int]:
         ids: list[int] = []
         for segment in TFM.render(messages):
             ids += [1] if segment.control else segment.ids or self.tokenize(segment.text)
-        return ids + self.tokenize(prefill)
+        return ids + (self.tokenize(prefill) if isinstance(prefill, str) else list(prefill))
 
-    def fit(self, messages: Sequence[Message], params: SamplingParams, overflow: str, *, prefill: str = "") -> Fit:
-        before, dropped, kept = len(self.prompt_ids(messages, prefill=prefill)), [], list(messages)
-        head = 1 if kept and kept[0].role == "system" else 0
-        while len(self.prompt_ids(kept)) > self.context:
-            if overflow == "error" or len(kept) - head <= 2:
-                raise ContextOverflow(f"The prompt has {before} tokens and the context holds {self.context}.")
-            dropped += kept[head : head + 2]
-            del kept[head : head + 2]
-        after = len(self.prompt_ids(kept))
-        return Fit(tuple(kept), tuple(dropped), before - after, after)
+    def fit(
+        self, messages: Sequence[Message], params: SamplingParams, overflow: str, *, prefill: str | Sequence[int] = ""
+    ) -> Fit:
+        def count(some: Sequence[Message]) -> int:
+            return len(self.prompt_ids(some, prefill=prefill))
+
+        return fit(messages, count, self.context, params.max_new_tokens, overflow)
+
+    def spoken(self, messages: Sequence[Message], ids: Sequence[int], params: SamplingParams) -> tuple[str, str]:
+        return "", self.tokenizer.decode(ids)
 
     def generate(
         self,
@@ -138,12 +148,26 @@ class ScriptedEngine:
         params: SamplingParams,
         *,
         overflow: str = "drop-oldest",
-        prefill: str = "",
+        prefill: str | Sequence[int] = "",
         cancelled: Callable[[], bool] | None = None,
     ) -> Iterator[StreamEvent]:
         self.calls.append(Call("chat", tuple(messages), params, overflow, prefill))
+        messages = self.fit(messages, params, overflow, prefill=prefill).messages
         ids = self.prompt_ids(messages, prefill=prefill)
         yield from self._stream(ids, messages[-1].content, params, overflow, cancelled)
+
+    def replay(
+        self,
+        prompt: Sequence[int],
+        params: SamplingParams,
+        splits: Iterable[Split],
+        *,
+        keep: int = 0,
+        overflow: str = "error",
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Iterator[StreamEvent]:
+        self.calls.append(Call("replay", (tuple(prompt), tuple(splits), keep), params, overflow))
+        yield from self._stream(list(prompt), self.tokenizer.decode(prompt), params, overflow, cancelled)
 
     def _stream(
         self,
@@ -153,8 +177,8 @@ class ScriptedEngine:
         overflow: str,
         cancelled: Callable[[], bool] | None,
     ) -> Iterator[StreamEvent]:
-        if overflow == "error" and len(ids) > self.context:
-            raise ContextOverflow(f"The prompt has {len(ids)} tokens and the context holds {self.context}.")
+        if len(ids) > self.context:
+            raise ContextOverflow(f"The prompt has {len(ids)} tokens and the context {self.context} positions.")
         stop = cancelled or (lambda: False)
         answer = self.answers.pop(0) if self.answers else echo
         reason, said = self.reason, ""
@@ -174,7 +198,7 @@ class ScriptedEngine:
                 raise self.fail
             part = answer[start : start + self.chunk]
             said += part
-            yield TextDelta(part, tuple(TokenEvent(ord(c), -0.5, ((ord(c), -0.5),)) for c in part))
+            yield TextDelta(part, tuple(TokenEvent(ord(c), -0.5, ((ord(c), -0.5),), 1.5) for c in part))
             time.sleep(self.delay)
         yield self._finish(ids, said, reason, params)
 
@@ -191,5 +215,7 @@ class ScriptedEngine:
             timings=Timings(0.1, 0.1, 0.5),
             seed=1234 if params.seed is None else params.seed,
             stop="X" if reason == "stop" else None,
+            prompt_ids=tuple(ids),
             prefill_splits=(len(ids) - cached,),
+            cached_splits=(Split(cached, cached, 1),) if cached else (),
         )

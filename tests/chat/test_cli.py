@@ -198,12 +198,16 @@ VALUES: dict[str, str] = {
     "stop": "END",
     "sampler_order": "llama.cpp",
     "system": "be brief",
+    "preset": "creative",
     "overflow": "shift",
     "temperature": "0.5",
     "top_p": "0.5",
     "min_p": "0.5",
     "typical_p": "0.5",
 }
+
+
+NOT_IN_A_PIPE = ("plain", "theme", "raw_output", "system_file", "ground", "hide_thinking", "history")
 
 
 def effect(scripted: ScriptedEngine, capsys: pytest.CaptureFixture[str], *more: str) -> Any:
@@ -214,7 +218,7 @@ def effect(scripted: ScriptedEngine, capsys: pytest.CaptureFixture[str], *more: 
     return scripted.loaded, list(scripted.calls), shown.out, shown.err
 
 
-@pytest.mark.parametrize("name", [n for n in SETTINGS if n not in ("plain", "system_file", "ground", "hide_thinking")])
+@pytest.mark.parametrize("name", [n for n in SETTINGS if n not in NOT_IN_A_PIPE])
 def test_every_flag_does_something(name: str, scripted: ScriptedEngine, capsys: pytest.CaptureFixture[str]) -> None:
     values = [] if SETTINGS[name].kind == "bool" else [VALUES.get(name, "3")]
     assert effect(scripted, capsys, flag(name), *values) != effect(scripted, capsys)

@@ -10,7 +10,7 @@ from double import ScriptedEngine
 from chat.answer import Interrupt
 from chat.repl import commands
 from chat.repl.commands import COMMANDS, Next, dispatch, find, is_command
-from chat.repl.input import Lines, completions, history_file, is_open, unfenced
+from chat.repl.input import Lines, history_file, is_open, unfenced
 from chat.repl.loop import converse
 from chat.repl.state import Chat
 from chat.screen import Screen
@@ -39,7 +39,10 @@ class Streams:
 
 @pytest.mark.parametrize("name", [n for c in COMMANDS.values() for n in (c.name, *c.aliases)])
 @pytest.mark.parametrize("argument", ["", "one", "one two", "temperature 0.5", "\x1b[2J"])
-def test_every_command_works_with_any_number_of_arguments(name: str, argument: str) -> None:
+def test_every_command_works_with_any_number_of_arguments(
+    name: str, argument: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where /save writes
     streams = Streams(ScriptedEngine())
     streams.feed("hello")
     assert outcome(streams.chat, f"{name} {argument}".rstrip(" "))
@@ -99,13 +102,13 @@ def test_the_next_prompt_holds_the_conversation_and_the_sampled_ids() -> None:
     assert streams.err.getvalue() == ""
 
 
-@pytest.mark.parametrize("name", ["/clear", "/undo", "/regen", "/exit", "/show", "/context", "/help"])
+@pytest.mark.parametrize("name", ["/clear", "/undo", "/regen", "/exit", "/context", "/help"])
 def test_an_argument_that_nobody_reads_is_refused(name: str) -> None:
     streams = Streams(ScriptedEngine())
     streams.feed("hello")
     with pytest.raises(UsageError, match="takes no argument"):
         dispatch(streams.chat, f"{name} 2")
-    assert len(streams.chat.conversation.turns) == 1
+    assert len(streams.chat.conversation.nodes) == 1
 
 
 def test_clear_sends_what_a_new_process_would_send() -> None:
@@ -215,7 +218,7 @@ def test_oldest_turns_go_first_are_told_and_stay_away() -> None:
 def test_a_prompt_that_cannot_fit_is_refused_and_changes_nothing() -> None:
     streams = Streams(ScriptedEngine(context=40))
     assert streams.feed("hi", "y" * 100, "ho") == 4
-    assert "holds 40" in streams.err.getvalue()
+    assert "the context 40 positions" in streams.err.getvalue()
     assert streams.sent == [[("user", "hi")], [("user", "hi"), ("assistant", "hi"), ("user", "ho")]]
 
 
@@ -232,7 +235,7 @@ def test_an_overflow_policy_of_error_refuses_before_it_drops() -> None:
 def test_the_end_is_told_when_it_is_not_the_models(reason: str, told: str) -> None:
     streams = Streams(ScriptedEngine(["answer"], reason=reason))
     streams.feed("x")
-    assert streams.err.getvalue().strip().endswith(told)
+    assert told in streams.err.getvalue()
     assert bool(streams.err.getvalue()) == bool(told)
     assert streams.chat.conversation.messages()[-1].content == "answer"
 
@@ -242,7 +245,7 @@ def test_an_answer_that_fails_half_way_is_kept_as_cut() -> None:
     assert streams.feed("x") == 3
     assert streams.chat.conversation.messages()[-1].content == "1234"
     assert streams.chat.conversation.messages()[-1].ids == tuple(map(ord, "1234"))
-    assert streams.chat.conversation.turns[-1].cut
+    assert streams.chat.conversation.path()[-1].cut
     assert streams.err.getvalue() == "tfm: broken\n"
 
 
@@ -316,14 +319,6 @@ def test_leaving_leaves(line: str) -> None:
     streams = Streams(ScriptedEngine())
     assert streams.feed("a", line, "b") == 0
     assert len(streams.engine.calls) == 1
-
-
-def test_completion_offers_commands_with_their_help_and_settings() -> None:
-    assert ("/regen", COMMANDS["/regen"].help) in list(completions("/re"))
-    assert [name for name, _ in completions("/set top")] == ["top_k", "top_p"]
-    assert [name for name, _ in completions("/set top-")] == ["top_k", "top_p"]
-    assert not list(completions("hello /re"))
-    assert not list(completions("/set top_k 1"))
 
 
 def test_show_names_model_template_and_sources() -> None:

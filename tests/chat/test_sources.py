@@ -163,7 +163,7 @@ def test_the_context_stays_with_its_turn_and_is_no_text_of_the_user(model: Path)
     ids = [streams.engine.prompt_ids(call.prompt) for call in streams.engine.calls]
     for before, after in pairwise(ids):
         assert after[: len(before)] == before  # the cached prefix stays valid
-    assert [turn.prompt for turn in streams.chat.conversation.turns] == [SHELL, TALK, SHELL]
+    assert [turn.prompt for turn in streams.chat.conversation.path()] == [SHELL, TALK, SHELL]
 
 
 def test_sources_shows_what_the_last_question_looked_up_and_whose_it_is(model: Path) -> None:
@@ -203,7 +203,7 @@ def test_undo_clear_context_and_show_work_on_grounded_turns(model: Path) -> None
     assert streams.chat.conversation.messages() == []
     told = streams.feed(SHELL, "/context", "/show")
     assert f"{len(streams.engine.prompt_ids(streams.chat.conversation.messages()))} of" in told
-    assert "Forgot 1 turn." in streams.feed("/clear")
+    assert "Forgot 2 turns." in streams.feed("/clear")
 
 
 def test_a_chat_without_room_for_examples_sends_the_prompt_alone_and_says_so(model: Path) -> None:
@@ -215,12 +215,12 @@ def test_a_chat_without_room_for_examples_sends_the_prompt_alone_and_says_so(mod
 def test_an_answer_that_comes_back_comes_back_with_what_it_was_given(model: Path) -> None:
     streams = Streams(model)
     streams.feed(SHELL)
-    turn = streams.chat.conversation.turns[0]
+    [turn] = streams.chat.conversation.path()
     given, answer = turn.found, turn.answer
     streams.chat.conversation.regenerate()
-    turn.found = Found(why="grounding is off")
-    assert streams.chat.conversation.restore()
-    assert (turn.found, turn.answer) == (given, answer)
+    streams.chat.conversation.path()[0].found = Found(why="grounding is off")
+    streams.chat.conversation.abandon()
+    assert streams.chat.conversation.path() == [turn] and (turn.found, turn.answer) == (given, answer)
 
 
 def test_names_in_a_strange_database_do_not_drive_the_terminal(model: Path) -> None:

@@ -19,7 +19,7 @@ PATIENCE = 120.0  # seconds until a test gives up, on however busy a machine; no
 
 def environment(home: Path, **more: str) -> dict[str, str]:
     """A clean environment with its own home, so that no person's settings or history matter."""
-    kept = {name: os.environ[name] for name in ("PATH", "VIRTUAL_ENV") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("PATH", "VIRTUAL_ENV", "PYTHONPATH") if name in os.environ}
     folders = {f"XDG_{name}_HOME": str(home / name.lower()) for name in ("CONFIG", "STATE", "DATA", "CACHE")}
     return {**kept, "HOME": str(home), "TERM": "xterm-256color", "LANG": "C.UTF-8", **folders, **more}
 
@@ -55,9 +55,10 @@ class Terminal:
 
     @property
     def lines(self) -> list[str]:
-        """Every line, scrolled away or not, without the spaces at its end."""
+        """Every line to that of the cursor, scrolled away or not, without the spaces at its end. What is below the
+        cursor, a menu or the line with the status, goes away with the next key."""
         top = ["".join(row[x].data for x in range(self.screen.columns)) for row in self.screen.history.top]
-        rows = [line.rstrip() for line in (*top, *self.screen.display)]
+        rows = [line.rstrip() for line in (*top, *self.screen.display[: self.screen.cursor.y + 1])]
         while rows and not rows[-1]:
             rows.pop()
         return rows

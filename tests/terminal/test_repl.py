@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import stat
 from pathlib import Path
@@ -108,7 +109,7 @@ def test_a_session_with_every_command(home: Path) -> None:
         terminal.say("again")
         terminal.see("0 cached tokens")
         terminal.say("/clear")
-        terminal.see("Forgot 1 turn.")
+        terminal.see("Forgot 3 turns.")
         terminal.say("/regne")
         terminal.see("Did you mean /regen?")
         terminal.say("/help")
@@ -237,8 +238,7 @@ def test_no_color_keeps_line_editing_but_no_colour(home: Path) -> None:
     with chat(home, engine={"answers": ["**bold**"]}, NO_COLOR="1") as terminal:
         terminal.say("hello")
         terminal.see("**bold**")
-    assert b"\x1b[1m" not in terminal.raw
-    assert b"\x1b[3" not in terminal.raw
+    assert set(re.findall(rb"\x1b\[([0-9;]*)m", terminal.raw)) <= {b"0"}
 
 
 def test_an_answer_can_be_piped_away_from_a_conversation(home: Path) -> None:
