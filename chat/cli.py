@@ -24,6 +24,7 @@ from chat import (
     inspect_commands,
     models_commands,
     seq2seq_commands,
+    verify_commands,
 )
 from chat.options import (
     EXIT_CODES,
@@ -158,7 +159,7 @@ def chat(
 for _command in (
     seq2seq_commands.translate, seq2seq_commands.summarize,
     encoder_commands.fill, encoder_commands.embed, encoder_commands.classify, convert_commands.convert,
-    history_commands.replay, completion_commands.completion,
+    history_commands.replay, completion_commands.completion, verify_commands.verify,
 ):  # fmt: skip
     app.command(cls=Command, epilog=EXIT_CODES)(_command)
 
