@@ -249,7 +249,7 @@ def _parse(arguments: Sequence[str]) -> Work:
 
     def show() -> int:
         sys.stdout.write(shown.getvalue())
-        return 0
+        return work if isinstance(work, int) else 0  # Typer's own code: 130 for a Ctrl-C while it reads the line
 
     return work if callable(work) else show
 

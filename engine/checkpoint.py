@@ -24,6 +24,7 @@ from engine.decoder import DecoderLM
 from engine.errors import CheckpointError
 from engine.families import family_of, placements, read_config, write_config
 from engine.family import Family, Placement
+from engine.lookup import FILE as EXAMPLES
 from engine.template import ChatTemplate
 
 INDEX = "model.safetensors.index.json"
@@ -33,7 +34,7 @@ MAPPED_BYTES = 16 << 20  # a file is mapped anew after so much was read of it: m
 # What stands beside the weights and belongs to them; a README.md tells of other weights.
 COMPANIONS = (
     "config.json", "generation_config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json",
-    "chat_template*", "vocab.*", "merges.txt", "LICENSE*", "NOTICE*",
+    "chat_template*", "vocab.*", "merges.txt", "LICENSE*", "NOTICE*", EXAMPLES,
 )  # fmt: skip
 
 

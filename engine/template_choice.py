@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from engine.errors import TemplateError
-from engine.template import Message, Template, find_template, load_template
+from engine.template import TFM, Message, Template, find_template, load_template
 from engine.tokenizer import SentencePieceTokenizer, Tokenizer, encode_segments
 
 QUESTION, NEXT = Message("user", "Hello there"), Message("user", "And then?")
@@ -37,7 +37,8 @@ def choose_template(own: Mapping[str, str], asked: str | None, tokenizer: Tokeni
         return None, f"the model has several templates and none is the default; --template takes one of {names}"
     # Models that are trained here read the same text with ids of the built-in template, cut at its own places.
     found = find_template(own["default"])
-    if found and (isinstance(tokenizer, SentencePieceTokenizer) or not find_spec("jinja2")):
+    # That of the models made here has a place for examples, whatever file their tokenizer lies in.
+    if found and (found is TFM or isinstance(tokenizer, SentencePieceTokenizer) or not find_spec("jinja2")):
         return found, "the model"
     try:
         return _jinja(own["default"], tokenizer, "its own"), "the model"

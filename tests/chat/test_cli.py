@@ -269,3 +269,8 @@ def test_what_weights_does_gets_all_its_arguments(name: str, monkeypatch: pytest
     arguments = ["pretrain", "--steps", "5", "-x", "--help", "recipe.toml", "--debug"]
     assert cli.run_app([name, *arguments]) == 130
     assert received == [(name, arguments)]
+
+
+def test_a_ctrl_c_while_the_command_line_is_read_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "app", lambda *_, **__: 130)  # what Typer makes of a KeyboardInterrupt
+    assert cli.run_app(["run", "x"]) == 130

@@ -7,6 +7,7 @@ import torch
 
 from chat.cli import run_app
 from engine.api import Engine, load_engine
+from engine.lookup import FILE as EXAMPLES
 from engine.params import SamplingParams
 from engine.template import Message
 
@@ -16,6 +17,7 @@ TALKS = (
     [Message("system", "You are a pirate called Ann."), Message("user", "What is your name?")],
     [Message("user", "Hello"), Message("assistant", "Hello!"), Message("user", "How do I list files? 你好 ▁")],
 )
+GROUNDED = [Message("context", "Lists files: `ls`"), Message("user", "How do I list files?")]
 GREEDY = SamplingParams(greedy=True, max_new_tokens=48, repetition_penalty=1.0)
 
 
@@ -57,3 +59,11 @@ def test_transformers_says_the_same(through: str, here: Engine, tmp_path: Path) 
         )[0, inputs.shape[1] :]  # fmt: skip
         assert tuple(out.tolist()[: len(answer)]) == answer and len(answer) > 4
         assert len(out) <= len(answer) + 1  # the end token, which is no part of an answer here
+
+
+def test_a_directory_of_it_can_be_grounded_as_it_is(here: Engine, tmp_path: Path) -> None:
+    assert run_app(["convert", "default", str(tmp_path / "m")]) == 0
+    there = load_engine(tmp_path / "m")
+    assert there.template is not None and "context" in there.template.roles
+    assert there.prompt_ids(GROUNDED) == here.prompt_ids(GROUNDED)
+    assert (tmp_path / "m" / EXAMPLES).read_bytes() == (SHIPPED / EXAMPLES).read_bytes()
