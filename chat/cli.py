@@ -7,7 +7,7 @@ has its own ideas of Ctrl-C and closed pipes. No torch here: each piece of work 
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stdout, suppress
 from typing import Annotated, Any
 
@@ -26,6 +26,7 @@ from chat import (
     seq2seq_commands,
     verify_commands,
 )
+from chat.groups import Work
 from chat.options import (
     EXIT_CODES,
     SAMPLING_ORDER,
@@ -40,7 +41,6 @@ from chat.options import (
 )
 from engine.errors import TfmError, UsageError
 
-Work = Callable[[], int]
 EPILOG = f"{SAMPLING_ORDER}\n\n{EXIT_CODES}"
 
 

@@ -1,12 +1,11 @@
 """The command lines of `tfm config ...`: the settings and where each comes from. Imports no torch at start."""
 
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
+from chat.groups import Work, command_group
 from chat.options import (
-    EXIT_CODES,
     ContextOptions,
     DebugOption,
     ModelOptions,
@@ -16,16 +15,8 @@ from chat.options import (
     with_options,
 )
 
-Work = Callable[[], int]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object.")]
-app = typer.Typer(help="Show the settings and where they come from.", rich_markup_mode=None, epilog=EXIT_CODES)
-
-
-@app.callback(invoke_without_command=True)
-def config(ctx: typer.Context) -> None:
-    """Show the settings and where they come from."""
-    if ctx.invoked_subcommand is None:
-        typer.echo(ctx.get_help())
+app = command_group("Show the settings and where they come from.")
 
 
 @app.command()

@@ -1,14 +1,12 @@
 """The command line of `tfm convert`. Imports no torch at start."""
 
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
+from chat.groups import Work
 from chat.options import DebugOption
 from engine.errors import UsageError
-
-Work = Callable[[], int]
 
 
 def convert(

@@ -1,17 +1,16 @@
 """The command lines of `tfm fill`, `tfm embed` and `tfm classify`. Imports no torch at start."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chat.groups import Work
 from chat.models import MASKED_LM
 from chat.options import DebugOption, ThreadsOption
 
 if TYPE_CHECKING:
     from chat.encode import Request
 
-Work = Callable[[], int]
 
 TextArgument = Annotated[
     list[str] | None,

@@ -1,24 +1,16 @@
 """The command lines of `tfm history ...` and `tfm replay`: the conversations that are kept. No torch at start."""
 
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
-from chat.options import EXIT_CODES, DebugOption
+from chat.groups import Work, command_group
+from chat.options import DebugOption
 
-Work = Callable[[], int]
 Ids = Annotated[list[str] | None, typer.Argument(help="Sessions, each by the beginning of its id.", metavar="ID")]
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 Limit = Annotated[int, typer.Option("-n", "--limit", min=1, help="How many at most.", metavar="N")]
-app = typer.Typer(help="List, show, search, export and delete conversations.", rich_markup_mode=None, epilog=EXIT_CODES)
-
-
-@app.callback(invoke_without_command=True)
-def history(ctx: typer.Context) -> None:
-    """List, show, search, export and delete conversations."""
-    if ctx.invoked_subcommand is None:
-        typer.echo(ctx.get_help())
+app = command_group("List, show, search, export and delete conversations.")
 
 
 @app.command("list")

@@ -1,22 +1,14 @@
 """The command lines of `tfm inspect ...`: looks into a model. Imports no torch at start."""
 
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
+from chat.groups import Work, command_group
 from chat.models import DEFAULT
-from chat.options import EXIT_CODES, DebugOption, ThreadsOption
+from chat.options import DebugOption, ThreadsOption
 
-Work = Callable[[], int]
-app = typer.Typer(help="Look into a model while it reads.", rich_markup_mode=None, epilog=EXIT_CODES)
-
-
-@app.callback(invoke_without_command=True)
-def inspect(ctx: typer.Context) -> None:
-    """Look into a model while it reads."""
-    if ctx.invoked_subcommand is None:
-        typer.echo(ctx.get_help())
+app = command_group("Look into a model while it reads.")
 
 
 @app.command()

@@ -1,23 +1,15 @@
 """The command lines of `tfm models ...`: what lies on this disk, and what may be fetched to it. No torch at start."""
 
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
-from chat.options import EXIT_CODES, DebugOption
+from chat.groups import Work, command_group
+from chat.options import DebugOption
 
-Work = Callable[[], int]
 Name = Annotated[str, typer.Argument(help="A name of the list, a part of one, or a path.", metavar="NAME")]
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
-app = typer.Typer(help="List, show and fetch models.", rich_markup_mode=None, epilog=EXIT_CODES)
-
-
-@app.callback(invoke_without_command=True)
-def models(ctx: typer.Context) -> None:
-    """List, show and fetch models."""
-    if ctx.invoked_subcommand is None:
-        typer.echo(ctx.get_help())
+app = command_group("List, show and fetch models.")
 
 
 @app.command("list")

@@ -1,13 +1,11 @@
 """The command lines of `tfm translate` and `tfm summarize`. Imports no torch at start."""
 
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
+from chat.groups import Work
 from chat.options import DebugOption, ThreadsOption
-
-Work = Callable[[], int]
 
 
 def translate(

@@ -1,14 +1,12 @@
 """The command line of `tfm verify`. Imports no torch at start."""
 
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
+from chat.groups import Work
 from chat.models import DEFAULT
 from chat.options import DebugOption
-
-Work = Callable[[], int]
 
 
 def verify(

@@ -36,6 +36,8 @@ COMPANIONS = (
     "config.json", "generation_config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json",
     "chat_template*", "vocab.*", "merges.txt", "LICENSE*", "NOTICE*", EXAMPLES,
 )  # fmt: skip
+# How tensors end that change nothing: a tied head may be stored too, and old checkpoints keep the angles.
+HARMLESS = ("lm_head.weight", "rotary_emb.inv_freq")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -166,8 +168,7 @@ def _check_names(directory: Path, wanted: Iterable[Placement], files: Mapping[st
     names = {place.theirs for place in wanted}
     if missing := sorted(names - set(files)):
         raise CheckpointError(f"{directory}: the tensor {missing[0]} is missing.")
-    # A tied head may be stored too, and old checkpoints keep the angles; both are known to change nothing.
-    harmless = ("lm_head.weight", "rotary_emb.inv_freq", *family.spare)
+    harmless = (*HARMLESS, *family.spare)
     if spare := sorted(name for name in set(files) - names if not name.endswith(harmless)):
         raise CheckpointError(f"{directory}: the tensor {spare[0]} has no place in a {family.architecture}.")
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 import torch
 
-from engine.checkpoint import empty_model, read_json
+from engine.checkpoint import HARMLESS, empty_model, read_json
 from engine.config import ModelConfig
 from engine.decoder import DecoderLM
 from engine.families import family_of, placements
@@ -25,7 +25,6 @@ from engine.headers import LENGTH, TensorHeader, read_headers, weight_files
 
 BLOCK = 1 << 20  # bytes that are hashed at once
 SHOWN = 3  # faults that are named; the others are counted
-HARMLESS = ("lm_head.weight", "rotary_emb.inv_freq")  # stored by some, known to change nothing (checkpoint.py)
 Shape = tuple[int, ...]
 
 

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -55,6 +55,11 @@ class Variant:
         model = self.build(self.config)
         model.init_weights(torch.Generator().manual_seed(seed))
         return model
+
+
+def notes_of(variants: Iterable[Variant]) -> str:
+    """What each variant is, a line each: the end of what a report is about."""
+    return "\n".join(f"- {v.name}: {v.note}" for v in variants)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 
 from engine.config import ModelConfig
 from engine.decoder import DecoderLM
-from weights.compare import Variant, compare, read_data, write_report
+from weights.compare import Variant, compare, notes_of, read_data, write_report
 from weights.data.mixture import Batch
 
 VOCABULARY = 1024
@@ -81,5 +81,5 @@ def compare_attention(corpus: Path, out: Path, *, seeds: int, tokens: int) -> st
         f"{base.n_layers} layers, width {base.d_model}, {base.n_heads} heads of {base.head_dim}; {tokens:,} tokens a "
         f"run in rows of {ROW}, {seeds} seeds, mean ± standard deviation; losses in nats per token.\n\n"
     )
-    about += "\n".join(f"- {v.name}: {v.note}" for v in variants)
+    about += notes_of(variants)
     return write_report(out, "compare-attention", "Kinds of attention at equal tokens", outcomes, COLUMNS, about)

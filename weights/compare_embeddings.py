@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from engine.decoder import DecoderLM
-from weights.compare import Outcome, Variant, by_variant, compare, read_data, write_report
+from weights.compare import Outcome, Variant, by_variant, compare, notes_of, read_data, write_report
 from weights.compare_attention import ROW, small_config
 from weights.data.mixture import Batch
 from weights.figure import draw_figure, mark_powers
@@ -74,7 +74,7 @@ def compare_embeddings(corpus: Path, out: Path, *, seeds: int, tokens: int) -> s
         "batch of so many held-out tokens. Of them not read: the share of the gradient's square that lies on rows "
         "that do not occur in the batch.\n\n"
     )
-    about += "\n".join(f"- {v.name}: {v.note}" for v in variants)
+    about += notes_of(variants)
     if draw_rows(outcomes, out / "rows.png"):
         about += "\n\n![Rows with a gradient against tokens in the batch](rows.png)"
     return write_report(out, "compare-embeddings", "Which rows a batch trains", outcomes, COLUMNS, about)

@@ -13,7 +13,7 @@ from engine.config import ExpertsConfig, ModelConfig
 from engine.decoder import DecoderLM
 from engine.routing import typical_tokens, watched_routers
 from engine.tokenizer import SentencePieceTokenizer
-from weights.compare import Outcome, Variant, by_variant, compare, read_data, write_report
+from weights.compare import Outcome, Variant, by_variant, compare, notes_of, read_data, write_report
 from weights.data.mixture import Batch
 from weights.figure import draw_figure
 from weights.sharpness import entropy
@@ -136,7 +136,7 @@ def compare_experts(corpus: Path, out: Path, *, seeds: int, tokens: int) -> str:
         "one before it: the share of the entropy of a token's first choice that it explains, mean over layers; by "
         "chance: what the token explains of choices dealt out anew.\n\n"
     )
-    about += "\n".join(f"- {v.name}: {v.note}" for v in variants)
+    about += notes_of(variants)
     if draw_speciality(outcomes, out / "speciality.png"):
         about += "\n\n![How much of an expert's choice is explained, by layer](speciality.png)"
     title = "A mixture of experts and a dense model at equal active parameters"

@@ -10,7 +10,7 @@ from torch.nn import functional
 from engine.config import ModelConfig
 from engine.decoder import DecoderLM
 from engine.layers.linear import Linear
-from weights.compare import Variant, compare, read_data, write_report
+from weights.compare import Variant, compare, notes_of, read_data, write_report
 from weights.compare_attention import BATCH, COLUMNS, LR, ROW, VOCABULARY, sizes, small_config
 
 SPLITS = (1, 2, 4, 8, 16)  # heads of one width all together
@@ -75,5 +75,5 @@ def compare_heads(corpus: Path, out: Path, *, seeds: int, tokens: int) -> str:
         f"{base.n_layers} layers, width {base.d_model}; {tokens:,} tokens a run in rows of {ROW}, {seeds} seeds, mean "
         "± standard deviation; losses in nats per token.\n\n"
     )
-    about += "\n".join(f"- {v.name}: {v.note}" for v in variants)
+    about += notes_of(variants)
     return write_report(out, "compare-heads", "Heads at equal tokens", outcomes, COLUMNS, about)

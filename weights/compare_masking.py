@@ -18,7 +18,7 @@ from engine.config import ModelConfig
 from engine.decoder import DecoderLM
 from engine.generate import decode, prefill
 from engine.layers.attention import Attention, Step
-from weights.compare import Outcome, Variant, by_variant, compare, read_data, write_report
+from weights.compare import Outcome, Variant, by_variant, compare, notes_of, read_data, write_report
 from weights.compare_attention import ROW, VOCABULARY, small_config
 from weights.compare_positions import BATCH, LR, long_windows, loss_at
 from weights.data.mixture import Batch
@@ -102,7 +102,7 @@ def compare_masking(corpus: Path, out: Path, *, seeds: int, tokens: int) -> str:
         f"of the same {windows[:, 1:].numel():,} tokens of {len(windows)} held-out stretches, in one pass each and "
         "position by position from the KV cache; seconds for all of them.\n\n"
     )
-    about += "\n".join(f"- {v.name}: {v.note}" for v in variants) + "\n\n" + quotes(outcomes)
+    about += notes_of(variants) + "\n\n" + quotes(outcomes)
     return write_report(out, "compare-masking", "Training with and without the causal mask", outcomes, COLUMNS, about)
 
 

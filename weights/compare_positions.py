@@ -13,7 +13,7 @@ from torch import Tensor
 from engine.config import PositionKind
 from engine.decoder import DecoderLM
 from engine.errors import ContextOverflow, DataError
-from weights.compare import Outcome, Variant, by_variant, compare, read_data, write_report
+from weights.compare import Outcome, Variant, by_variant, compare, notes_of, read_data, write_report
 from weights.compare_attention import VOCABULARY, small_config
 from weights.data.mixture import Batch
 from weights.data.shards import Shard
@@ -91,7 +91,7 @@ def compare_positions(corpus: Path, out: Path, *, seeds: int, tokens: int, lengt
         f"seeds, mean ± standard deviation. Losses in nats per token, of the same {windows[:, 1:].numel():,} tokens of "
         f"{len(windows)} stretches at every length; – where there are no positions.\n\n"
     )
-    about += "\n".join(f"- {v.name}: {v.note}" for v in variants)
+    about += notes_of(variants)
     if draw_lengths(outcomes, lengths, out / "extrapolation.png"):
         about += "\n\n![Loss against length](extrapolation.png)"
     columns = {f"loss at {n}": f"at_{n}" for n in lengths}

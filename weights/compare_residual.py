@@ -17,7 +17,7 @@ from engine.config import ModelConfig
 from engine.decoder import DecoderLM
 from engine.layers.attention import Step
 from engine.layers.block import Block
-from weights.compare import Variant, compare, held_out_rows, read_data, stage_of, write_report
+from weights.compare import Variant, compare, held_out_rows, notes_of, read_data, stage_of, write_report
 from weights.compare_attention import VOCABULARY
 from weights.data.mixture import Batch
 from weights.figure import draw_figure
@@ -164,7 +164,7 @@ def compare_residual(corpus: Path, out: Path, *, seeds: int, tokens: int) -> str
         f"{base.n_layers} layers, width {base.d_model}; {tokens:,} tokens a run in rows of {ROW}, rate {LR}, "
         f"{seeds} seeds, mean ± standard deviation; losses in nats per token.\n\n"
     )
-    about += "\n".join(f"- {v.name}: {v.note}" for v in variants) + "\n\n" + gradient_table(gradients)
+    about += notes_of(variants) + "\n\n" + gradient_table(gradients)
     if draw_gradients(gradients, out / "gradients.png"):
         about += "\n![Gradients by layer](gradients.png)"
     return write_report(out, "compare-residual", "Residual paths and norms", outcomes, COLUMNS, about)
