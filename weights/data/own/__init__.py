@@ -64,4 +64,9 @@ GENERATORS: dict[str, Generator] = {
     "in_character": partial(_late, "in_character"),
     "kept_instructions": partial(_late, "kept_instructions"),
     "deeds": partial(_late, "deeds"),
+    "everyday_words": partial(_late, "everyday_words"),
+    "common_facts": partial(_late, "common_facts"),
+    "situations": partial(_late, "situations"),
+    "particulars": partial(_late, "particulars"),
+    "shell_requests": partial(_late, "shell_requests"),
 }
