@@ -1,5 +1,5 @@
 """`python -m chat` is `tfm`."""
 
-from chat.cli import main
+from chat.entry import main
 
 main()

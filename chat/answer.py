@@ -71,6 +71,11 @@ class Answer:
         return with_thoughts(self.thoughts, self.text)
 
     @property
+    def has_begun(self) -> bool:
+        """Whether anything has come: tokens, or the text of a server, which tells no tokens."""
+        return bool(self.ids or self.text or self.thoughts)
+
+    @property
     def ids(self) -> tuple[int, ...]:
         """The ids that were sampled, by the engine's own account where there is one."""
         return self.finish.ids if self.finish else tuple(token.id for token in self.tokens)
@@ -135,7 +140,7 @@ class Thoughts:
 
     def __init__(self, screen: Screen, folded: bool) -> None:
         self._screen, self._folded = screen, folded
-        self._safe, self._tokens, self._open = Safe(), 0, False
+        self._safe, self._wrap, self._tokens, self._open = Safe(), screen.wrap(), 0, False
 
     def feed(self, delta: TextDelta) -> None:
         """The next part, if this delta has one."""
@@ -146,7 +151,7 @@ class Thoughts:
         if self._folded:
             self._screen.wait(f"thinking, {self._tokens} tokens")
         elif self._screen.out.isatty():
-            self._screen.write(self._screen.dim(self._safe.feed(delta.thoughts)))
+            self._screen.write(self._screen.dim(self._wrap.feed(self._safe.feed(delta.thoughts))))
 
     def finish(self) -> None:
         """They are over: what follows is the answer."""
@@ -156,7 +161,7 @@ class Thoughts:
         if self._folded and self._screen.tells_a_person:
             self._screen.aside(f"(thought for {self._tokens} tokens)")
         elif not self._folded and self._screen.out.isatty():
-            self._screen.write("\n\n")
+            self._screen.write(self._screen.dim(self._wrap.finish()) + "\n\n")
 
 
 def why_it_ended(finish: Finish | None, limit: int, context: int) -> str:
@@ -174,13 +179,18 @@ def _end(finish: Finish | None, limit: int, context: int) -> str:
     if finish.reason == "stop":
         return f"stopped: at {finish.stop!r}"
     if finish.reason == "context":
-        return f"stopped: the context of {context} tokens is full"
+        return f"stopped: the context{f' of {context} tokens' if context else ''} is full"
     return ""
 
 
 def statistics(finish: Finish) -> str:
     """The counts, speeds and seed of one answer, on one line."""
     usage, timings = finish.usage, finish.timings
+    if not usage.prompt_tokens:  # every prompt has some
+        return (
+            f"the server counts no tokens; the answer came in {usage.completion_tokens} pieces, the first after "
+            f"{timings.first_token:.2f} s; seed {finish.seed}; {finish.reason}"
+        )
     new = usage.prompt_tokens - usage.cached_tokens
     return (
         f"prompt {new} new + {usage.cached_tokens} cached tokens, {rate(new, timings.prefill)}; "

@@ -4,12 +4,13 @@ Typer only reads the command line: a command returns its work, and `run_app` doe
 has its own ideas of Ctrl-C and closed pipes. No torch here: each piece of work imports what it needs.
 """
 
+import errno
 import io
 import os
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout, suppress
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -39,8 +40,14 @@ from chat.options import (
     given,
     with_options,
 )
-from engine.errors import TfmError, UsageError
+from chat.quick_app import QuickApp
+from chat.wrong_usage import sentence
+from engine.errors import OutputError, TfmError, UsageError
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk that is full, for all or for this person
 EPILOG = f"{SAMPLING_ORDER}\n\n{EXIT_CODES}"
 
 
@@ -61,7 +68,7 @@ class Command(TyperCommand):
                 formatter.write_dl(records)
 
 
-app = typer.Typer(
+app = QuickApp(
     name="tfm", add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]}
 )
 
@@ -195,13 +202,20 @@ def _weights(ctx: typer.Context, name: str) -> Work:
     def work() -> int:
         from weights.cli import main as weights_main
 
-        return weights_main(list(ctx.args), name)
+        return weights_main(list(ctx.args), name, _judged)
 
     return work
 
 
+def _judged(file: "Path") -> int:
+    """What was judged in the kept conversations, into a file for the trainer, which knows nothing of them."""
+    from chat.history import write_judged
+
+    return write_judged(file)
+
+
 def main() -> None:
-    """The entry point `tfm`."""
+    """What `tfm` does, once it can tell of a Ctrl-C (entry.py)."""
     if completion_commands.VARIABLE in os.environ:
         completion_commands.answer_shell(app)
     _utf8_streams()
@@ -229,8 +243,11 @@ def run_app(arguments: Sequence[str]) -> int:
     except TfmError as e:
         return _report(str(e), e.exit_code, debug)
     except TyperException as e:  # of `tfm train`, which reads its own command line
-        return _report(f"{_sentence(e.format_message())} `tfm {arguments[0]} --help` lists what there is.", 2, debug)
+        return _report(f"{sentence(e.format_message())} `tfm {arguments[0]} --help` lists what there is.", 2, debug)
     except Exception as e:  # a bug, or the disk is full; this is the edge, nothing goes on
+        if isinstance(e, OSError) and e.errno in NO_ROOM:
+            where = f" to {e.filename}" if e.filename else ""
+            return _report(f"The output cannot be written{where}: {e.strerror}.", OutputError.exit_code, debug)
         detail = f"{type(e).__name__}: {e}" if str(e) else type(e).__name__
         hint = "" if debug else " --debug shows where."
         return _report(f"{detail.rstrip('.')}.{hint}", 1, debug)
@@ -244,7 +261,7 @@ def _parse(arguments: Sequence[str]) -> Work:
             work = app(arguments, prog_name="tfm", standalone_mode=False)
     except TyperException as e:
         raise UsageError(
-            _sentence(e.format_message()), "`tfm --help` and `tfm COMMAND --help` list what there is."
+            sentence(e.format_message()), "`tfm --help` and `tfm COMMAND --help` list what there is."
         ) from e
 
     def show() -> int:
@@ -252,12 +269,6 @@ def _parse(arguments: Sequence[str]) -> Work:
         return work if isinstance(work, int) else 0  # Typer's own code: 130 for a Ctrl-C while it reads the line
 
     return work if callable(work) else show
-
-
-def _sentence(message: str) -> str:
-    """Typer's message on one line, with a full stop."""
-    line = " ".join(message.split())
-    return line if line.endswith((".", "?", "!")) else line + "."
 
 
 def _as_utf8(arguments: Sequence[str]) -> list[str]:
@@ -271,6 +282,7 @@ def _as_utf8(arguments: Sequence[str]) -> list[str]:
 def _report(message: str, code: int, debug: bool) -> int:
     """Tell an error on stderr; the names in it may come from a file, so they pass safe_text."""
     from chat.render import safe_text
+    from chat.wrapping import fitted
 
     try:
         if debug:
@@ -281,7 +293,7 @@ def _report(message: str, code: int, debug: bool) -> int:
     except OSError:
         _drop_output()
     with suppress(OSError):  # when nobody reads stderr, the exit code still tells
-        print(f"tfm: {safe_text(' '.join(message.split()))}", file=sys.stderr, flush=True)
+        print(fitted(f"tfm: {safe_text(' '.join(message.split()))}", sys.stderr), file=sys.stderr, flush=True)
     return code
 
 

@@ -17,7 +17,8 @@ from engine.recommended import sampling_defaults
 def show_settings(settings: Settings, as_json: bool) -> int:
     """Write every setting to stdout. A model that is not there is told, and shown without what it recommends."""
     try:
-        settings = settings.with_model(_recommended(settings["model"]))
+        if not settings["server"]:
+            settings = settings.with_model(_recommended(settings["model"]))
     except ModelError as e:
         print(f"tfm: {safe_text(str(e))} What a model recommends is not shown.", file=sys.stderr)
     file = file_of_settings()

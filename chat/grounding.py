@@ -12,7 +12,7 @@ from engine.lookup import FILE, Example, Lookup, context_text, is_shell_turn, lo
 from engine.template import Message
 
 if TYPE_CHECKING:
-    from engine.api import Engine
+    from chat.backend import Backend
 
 NO_ROOM = "there is no room for examples in the context"
 
@@ -42,17 +42,19 @@ class Found:
 
 
 class Grounding:
-    """The examples of one model directory, opened when a question first asks for them.
+    """The examples of one model directory (None: a server has it), opened when a question first asks for them.
 
     Examples that cannot be read are told once and then left alone: the model answers without them, as it can.
     """
 
-    def __init__(self, directory: Path, engine: "Engine", screen: Screen) -> None:
-        self._path = directory / FILE
+    def __init__(self, directory: Path | None, engine: "Backend", screen: Screen) -> None:
+        self._path = (directory or Path()) / FILE
         self._screen = screen
         self._lookup: Lookup | None = None
         self.missing = ""  # why nothing can be looked up
-        if engine.template is None or "context" not in engine.template.roles:
+        if directory is None:
+            self.missing = "the model is on a server, and so would be its examples"
+        elif engine.template is None or "context" not in engine.template.roles:
             self.missing = "the model's template has no place for examples"
         elif not self._path.is_file():
             self.missing = "the model has no examples"

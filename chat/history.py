@@ -1,24 +1,27 @@
-"""`tfm history`: what is kept, to stdout; whatever was said passes safe_text on its way there. Torch-free."""
+"""`tfm history`: what is kept, to stdout; whatever was said passes safe_text on its way there. Torch-free.
+
+Each command imports what it alone needs: a list should be there at once.
+"""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from chat.render import safe_text
-from chat.sessions.erase import erase
-from chat.sessions.export import FORMATS, exported, judged
 from chat.sessions.kept import Generation, Kept, Session
 from chat.sessions.schema import store_path
-from chat.sessions.search import search
 from chat.sessions.store import Store
 from engine.errors import UsageError
 from engine.params import SamplingParams
 
 SHORT_HASH = 8
+NOTHING_JUDGED = ("There is no answer to learn from.", "In a chat, /good and /fix judge an answer.")
 
 
 @contextmanager
@@ -49,6 +52,8 @@ def list_sessions(limit: int, as_json: bool) -> int:
 
 def search_sessions(words: str, limit: int, as_json: bool) -> int:
     """A line for each session in which the words are, with the newest place."""
+    from chat.sessions.search import search
+
     with opened() as store:
         hits = search(store, words, limit)
     if as_json:
@@ -60,6 +65,8 @@ def search_sessions(words: str, limit: int, as_json: bool) -> int:
 
 def show_session(name: str | None, as_json: bool) -> int:
     """One session up to where it stands."""
+    from chat.sessions.export import exported
+
     with opened() as store:
         session = store.last() if name is None else store.find(name)
         if session is None:
@@ -75,7 +82,7 @@ def show_session(name: str | None, as_json: bool) -> int:
         print()
         print(safe_text(f"{message.role}, {local(message.created)}{remarks(message)}"))
         for run in message.generations:
-            print(safe_text("  " + made(run)))
+            print(safe_text("  " + (made(run) if run.seed is not None or message.cut else "from a file")))
         print(safe_text(message.text))
     others = sum(m.role != "system" for m in conversation.messages) - sum(m.role != "system" for m in path)
     if others:
@@ -105,6 +112,8 @@ def made(run: Generation) -> str:
 
 def export_sessions(names: Sequence[str], form: str) -> int:
     """Sessions in a format, one after the other."""
+    from chat.sessions.export import FORMATS, exported, judged
+
     if form not in FORMATS:
         raise UsageError(f"--format must be one of {', '.join(FORMATS)}, not {form!r}.")
     found = False
@@ -120,12 +129,32 @@ def export_sessions(names: Sequence[str], form: str) -> int:
                 print(json.dumps(record, ensure_ascii=False))
                 found = True
     if form == "sft" and not found:
-        raise UsageError("There is no answer to learn from.", "In a chat, /good and /fix judge an answer.")
+        raise UsageError(*NOTHING_JUDGED)
     return 0
+
+
+def write_judged(file: Path) -> int:
+    """Write all that was judged good or corrected to a file for the trainer, for its owner alone; how many answers.
+
+    Raises UsageError when there is none, and then nothing is written; OSError when the file cannot be.
+    """
+    from chat.sessions.export import judged
+
+    with opened() as store:
+        sessions = [session.id for session in store.sessions()][::-1]
+        lines = [json.dumps(row, ensure_ascii=False) for id_ in sessions for row in judged(store.conversation(id_))]
+    if not lines:
+        raise UsageError(*NOTHING_JUDGED)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
+        stream.writelines(line + "\n" for line in lines)
+    return len(lines)
 
 
 def delete_sessions(names: Sequence[str], everything: bool, yes: bool) -> int:
     """Delete sessions when a person says so."""
+    from chat.sessions.erase import erase
+
     if bool(names) == everything:
         raise UsageError("Name the sessions to delete, or give --all.")
     with opened() as store:

@@ -1,15 +1,39 @@
 """From settings to an engine and a system prompt: what `run` and `chat` both need before the first word."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chat import models
+from chat.remote.address import address_of
 from chat.screen import Screen
 from chat.settings import Rank, Settings
 from engine.errors import UsageError
 
 if TYPE_CHECKING:
+    from chat.backend import Backend
     from engine.api import Engine
+
+
+def place_of(settings: Settings) -> Path | None:
+    """The directory of the model that the settings name; None when a server runs it. Raises ModelError for a model that
+    is not here, UsageError for a server that may not be."""
+    if settings["server"]:
+        address_of(settings)
+        return None
+    return models.resolve(settings["model"])
+
+
+def answering(
+    directory: Path | None, settings: Settings, screen: Screen, loader: Callable[..., "Engine"] | None = None
+) -> "tuple[Backend, Settings]":
+    """(what answers, the settings for it): the engine for a model directory, or the server."""
+    if directory is None:
+        from chat.remote.engine import connect
+
+        return connect(settings, screen)
+    return load(directory, settings, screen, loader), settings
 
 
 def load(
@@ -18,7 +42,7 @@ def load(
     """The engine for a model directory. This is where torch is imported."""
     screen.wait(f"loading {directory.name}")
     try:
-        names = ("dtype", "device", "threads", "context", "template", "adapter")
+        names = ("dtype", "kv", "quant", "device", "threads", "context", "template", "adapter")
         options = {name: settings[name] for name in names}
         if loader is None:
             from engine import load_engine
@@ -34,7 +58,7 @@ def load_exactly(directory: Path, settings: Settings, screen: Screen) -> "Engine
     from engine import load_engine
 
     def exactly(path: Path, **options: Any) -> "Engine":
-        return load_engine(path, **options | {"dtype": "float32"})
+        return load_engine(path, **options | {"dtype": "float32", "kv": "auto", "quant": "none"})
 
     return load(directory, settings, screen, exactly)
 
@@ -58,3 +82,23 @@ def read_text(name: str) -> str:
     except (OSError, ValueError) as e:
         reason = e.strerror if isinstance(e, OSError) else str(e)
         raise UsageError(f"{name} cannot be read: {reason}.") from e
+
+
+def json_values(name: str, text: str | None = None) -> Iterator[tuple[int, Any]]:
+    """The JSON values of a file of a person, one a line or one in all, each with its line. text: what is in the file.
+
+    Raises UsageError when it cannot be read or is not JSON.
+    """
+    text = read_text(name) if text is None else text
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    for number, line in lines:
+        try:
+            yield number, json.loads(line)
+        except (ValueError, RecursionError) as e:
+            if number != lines[0][0]:
+                raise UsageError(f"{name}, line {number}, is not JSON: {e}.") from e
+            try:
+                yield 1, json.loads(text)
+            except (ValueError, RecursionError) as whole:
+                raise UsageError(f"{name} is not JSON: {whole}.") from whole
+            return

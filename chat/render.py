@@ -2,7 +2,7 @@
 
 No character is dropped and none is sent that could drive the terminal. Marks of Markdown stay visible, dimmed:
 what was written cannot be guessed from an unfinished line (`*.txt`, `**kwargs`), and a copy gives the source back.
-So the visible text is the text, in every mode; styles are the only addition. The terminal wraps the lines.
+So the visible text is the text, in every mode; styles are the only addition. wrapping.py breaks the lines.
 """
 
 import re
@@ -88,6 +88,10 @@ class Renderer(Protocol):
         """What to write for the next part of the answer."""
         ...
 
+    def resume(self, text: str) -> None:
+        """Take in what was shown before: what comes goes on with it, on a new line."""
+        ...
+
     def finish(self) -> str:
         """What was held back."""
         ...
@@ -103,6 +107,10 @@ class Plain:
         """The safe text."""
         return self._safe.feed(text)
 
+    def resume(self, text: str) -> None:
+        """Only its last character matters."""
+        self._safe.feed(text)
+
     def finish(self) -> str:
         """Nothing: nothing is ever held back."""
         return ""
@@ -114,6 +122,9 @@ class Raw:
     def feed(self, text: str) -> str:
         """The text; lone surrogates, which have no UTF-8 form, are named."""
         return text if text.isascii() else "".join(_named(ord(c)) if "\ud800" <= c <= "\udfff" else c for c in text)
+
+    def resume(self, text: str) -> None:
+        """Nothing depends on it."""
 
     def finish(self) -> str:
         """Nothing: nothing is ever held back."""
@@ -157,6 +168,10 @@ class Markdown:
         for char in self._safe.feed(text):
             self._char(char)
         return self._write()
+
+    def resume(self, text: str) -> None:
+        """What is styled goes on in the style in which it was cut."""
+        self.feed(text)
 
     def finish(self) -> str:
         """What was held back, as it stands."""

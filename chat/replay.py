@@ -1,6 +1,5 @@
 """`tfm replay`: make stored answers again from their ids, seed, settings and passes, and say where they differ."""
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from chat import models
 from chat.answer import Interrupt
 from chat.history import opened, table
+from chat.loading import json_values
 from chat.render import safe_text
 from chat.screen import Screen
 from chat.sessions.export import exported
@@ -19,14 +19,18 @@ from engine.errors import UsageError, VerificationFailed
 from engine.events import Finish, TextDelta, TokenEvent
 from engine.params import MAX_LOGPROBS
 from engine.splits import Split
+from engine.stream import Detokenizer
 from engine.template import TEMPLATES
+from engine.thinking import CLOSE, OPEN, with_thoughts
 
 if TYPE_CHECKING:
     from engine.api import Engine
 
 INTERRUPTED = 130
+SHOWN = 20  # characters of a text that differs
 NEEDED = ("prompt_ids", "ids", "seed", "sampling", "finish", "cached_splits", "prefill_splits")
-LOADED = ("model_path", "adapter", "dtype", "device", "threads", "context", "template", "template_hash")
+HOW = ("dtype", "kv", "quant", "device", "threads", "context", "adapter")  # options of load_engine
+LOADED = (*HOW, "model_path", "template", "template_hash", "overflow")
 Record = Mapping[str, Any]
 
 
@@ -69,7 +73,7 @@ def replay(
                         remarks.append(line)
                         screen.report(line)
                 screen.wait(f"answer {number} of {len(records)}")
-                differs = compare(record, engine, interrupt)
+                differs = compare(record, engine, interrupt) or wrong_text(record, engine)
             results.append(Result(name, len(record.get("ids", ())), problem, "" if problem else differs))
             if interrupt():
                 return INTERRUPTED
@@ -100,7 +104,7 @@ def records_of(target: str) -> Iterator[tuple[str, Record]]:
         with opened() as store:
             yield from _of_session(exported(store.conversation(store.find(target)), "jsonl"))
         return
-    for line, value in _values(path):
+    for line, value in json_values(target):
         if not isinstance(value, dict):
             raise UsageError(f"{target}, line {line}, is no record of an answer.")
         if "messages" in value and "session" in value:
@@ -118,33 +122,17 @@ def _of_session(value: Record) -> Iterator[tuple[str, Record]]:
         session = value["session"]["id"]
         for message in value["messages"]:
             for number, run in enumerate(message.get("generations", ()), 1):
-                yield f"{session} {message['id']}" + (f".{number}" if number > 1 else ""), run
+                is_last = number == len(message["generations"])
+                said = {"text": message["text"], "text_ids": message["ids"]} if is_last else {}
+                yield f"{session} {message['id']}" + (f".{number}" if number > 1 else ""), run | said
     except (KeyError, TypeError, AttributeError) as e:
         raise UsageError("What was exported is damaged: a session without its id or messages.") from e
 
 
-def _values(path: Path) -> Iterator[tuple[int, Any]]:
-    """The JSON values of a file, one a line or one in all, with their lines."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as e:
-        raise UsageError(f"{path} cannot be read: {e}.") from e
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    for number, line in lines:
-        try:
-            yield number, json.loads(line)
-        except ValueError as e:
-            if number != lines[0][0]:
-                raise UsageError(f"{path}, line {number}, is not JSON: {e}.") from e
-            try:
-                yield 1, json.loads(text)
-            except ValueError as whole:
-                raise UsageError(f"{path} is not JSON: {whole}.") from whole
-            return
-
-
 def missing(record: Record) -> str:
     """Why an answer cannot be made again; empty when it can."""
+    if record.get("server"):
+        return "a server made it, and tells no tokens"
     lacks = [key for key in NEEDED if record.get(key) is None]
     if record.get("seed") is None and "seed" in record:
         return "it broke off, and its seed is not known"
@@ -158,7 +146,9 @@ def load_for(record: Record, model: str | None, loader: Callable[..., "Engine"] 
 
         loader = load_engine
     path = models.resolve(model or str(record.get("model_path") or record.get("model") or ""))
-    options: dict[str, Any] = {key: record.get(key) for key in ("dtype", "device", "threads", "context", "adapter")}
+    options: dict[str, Any] = {key: record.get(key) for key in HOW}
+    if record.get("overflow") != "shift":  # nothing else depends on it, and memory for all of it would be asked for
+        del options["context"]
     options = {key: value for key, value in options.items() if value is not None}
     engine = loader(path, **options)
     name = record.get("template")
@@ -213,6 +203,28 @@ def compare(record: Record, engine: "Engine", interrupt: Interrupt) -> str:
         return ""
     place = len(tokens) if place is None else place
     return divergence(record, engine, ids, tokens, place, finish)
+
+
+def wrong_text(record: Record, engine: "Engine") -> str:
+    """Where the text of an answer is not what its ids say, or an empty text: also for a record without a text.
+
+    text_ids: of a stored answer, the ids of all its generations; else the text is that of the record's own, after the
+    prefill.
+    """
+    if not isinstance(record.get("text"), str):
+        return ""
+    text = with_thoughts(record.get("thinking") or "", record["text"].removeprefix(record.get("prefill") or ""))
+    detokenizer = Detokenizer(engine.tokenizer)
+    told = "".join(map(detokenizer.add, record.get("text_ids", record["ids"]))) + detokenizer.finish()
+    if text.startswith(OPEN):  # white space around the tags is no part, and the prompt may have held the first
+        text, told = ("".join(t.replace(OPEN, "").replace(CLOSE, "").split()) for t in (text, told))
+    stopped = record["finish"]["reason"] == "stop"  # the ids go on with the stop string
+    readings = (told, told.removeprefix(" "))  # a tokenizer may put a space before every text
+    if text in readings or (stopped and any(reading.startswith(text) for reading in readings)):
+        return ""
+    told = readings[not text.startswith(" ")]
+    place = next((n for n, (a, b) in enumerate(zip(text, told, strict=False)) if a != b), min(len(text), len(told)))
+    return f"its text says {text[place : place + SHOWN]!r} where its ids say {told[place : place + SHOWN]!r}"
 
 
 def divergence(

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TextIO
 
-from chat import models
 from chat.answer import Answer, Interrupt, statistics, why_it_ended
 from chat.dangers import dangers
 from chat.grounding import NO_ROOM, Found, Grounding
-from chat.loading import load, system_prompt
+from chat.loading import answering, place_of, system_prompt
 from chat.prompts import Prompt, read_prompt, read_prompts
 from chat.repl.conversation import Conversation, Turn
 from chat.screen import Screen
@@ -26,9 +25,11 @@ from engine.template import Message
 from engine.thinking import with_thoughts
 
 if TYPE_CHECKING:
+    from chat.backend import Backend
     from engine.api import Engine
 
 INTERRUPTED = 130
+NO_TOKENS = "A server tells text and no tokens."
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,13 @@ class Request:
             raise UsageError(f"{given[0]} has no place in --raw.", "A raw prompt is continued as it is.")
 
 
+    def check_place(self, settings: Settings) -> None:
+        """Raise UsageError for what a server cannot do."""
+        given = ["--logprobs"] if self.logprobs is not None else ["--prefill"] if self.prefill is not None else []
+        if settings["server"] and given:
+            raise UsageError(f"{given[0]} has no place with {settings.values['server'].source}.", NO_TOKENS)
+
+
 def run_once(
     request: Request,
     settings: Settings,
@@ -92,13 +100,14 @@ def run_once(
         raise UsageError(f"{'--continue' if last else '--session'} has no place in --raw.", "It has no turns.")
     opened = open_session(settings, screen.report, session, last)
     settings = opened.settings
-    directory = models.resolve(settings["model"])
+    directory = place_of(settings)
+    request.check_place(settings)
     stdin = sys.stdin if stdin is None else stdin
     if request.prompts is not None:
         prompts = read_prompts(request.prompts, request.prompt, request.files, request.raw, stdin)
     else:
         prompts = [Prompt(read_prompt(request.prompt, request.files, request.raw, stdin, screen))]
-    engine = load(directory, settings, screen, loader)
+    engine, settings = answering(directory, settings, screen, loader)
     settings = settings.with_model(engine.defaults)
     grounding = Grounding(directory, engine, screen)
     if not request.raw:
@@ -118,7 +127,7 @@ class Run:
 
     request: Request
     settings: Settings
-    engine: "Engine"
+    engine: "Backend"
     screen: Screen
     grounding: Grounding
     before: Conversation  # every prompt follows it, beside the others
@@ -168,14 +177,14 @@ class Run:
         recording = self.keeper.begin(
             turn,
             lambda: self.source.question(
-                turn, system, params, self.settings, overflow=policy, raw=request.raw, text=text, ids=begun
+                turn, system, params, self.settings, overflow=policy, raw=request.raw, text=text, ids=begun, by="run"
             ),
         )
         try:
             self._deliver(answer, recording.follow(events), interrupt, request, params, turn.found, prompt)
         finally:
             cut = answer.finish is None or answer.finish.reason == "interrupted"
-            if answer.ids or not cut:
+            if answer.has_begun or not cut:
                 whole = with_thoughts(answer.thoughts, text + answer.text)
                 recording.end(whole, (*begun, *answer.ids), cut=cut)
             else:
@@ -282,7 +291,7 @@ def command_of(answer: Answer, request: Request, found: Found) -> str:
 
 
 def as_record(
-    answer: Answer, request: Request, made: Mapping[str, Any], engine: "Engine", found: Found, session: str | None
+    answer: Answer, request: Request, made: Mapping[str, Any], engine: "Backend", found: Found, session: str | None
 ) -> dict[str, Any]:
     """Everything about one answer as plain values: enough to repeat it. Only for an answer that has ended.
 
@@ -292,6 +301,7 @@ def as_record(
     assert finish is not None
     record: dict[str, Any] = {
         "text": (request.prefill or "") + answer.text,
+        "prefill": request.prefill,
         "thinking": answer.thoughts or None,
         "examples": found.records(),
         **made,
@@ -304,8 +314,9 @@ def as_record(
     return record
 
 
-def tokens_of(tokens: Sequence[TokenEvent], engine: "Engine") -> list[dict[str, Any]]:
+def tokens_of(tokens: Sequence[TokenEvent], engine: "Backend") -> list[dict[str, Any]]:
     """Tokens with their log-probabilities as plain values."""
+    assert engine.tokenizer is not None, "of a server no log-probabilities are asked"
     piece = engine.tokenizer.piece
     return [
         {

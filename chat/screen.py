@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, TextIO
 
 from chat.render import Markdown, Plain, Raw, Renderer, Safe, paint, safe_text, styled
+from chat.wrapping import Wrap, Wrapped, columns, fitted
 
 if TYPE_CHECKING:
     from chat.settings import Settings
@@ -39,12 +40,18 @@ class Screen:
         return cls(plain=settings["plain"], theme=settings["theme"], raw=settings["raw_output"])
 
     def renderer(self, *, markdown: bool = True) -> Renderer:
-        """How an answer is to be written to this screen."""
+        """How an answer is to be written to this screen. markdown: it is prose, and not a text to be kept as it is."""
         if self._raw:
             return Raw()
         if not self.out.isatty():
             return Plain(terminal=False)
-        return Markdown(self._theme) if markdown and self.coloured else Plain()
+        if not markdown:
+            return Plain()
+        return Wrapped(Markdown(self._theme) if self.coloured else Plain(), lambda: columns(self.out))
+
+    def wrap(self) -> Wrap:
+        """What breaks the lines of something else that goes to the answer's stream."""
+        return Wrap(lambda: columns(self.out))
 
     def write(self, text: str) -> None:
         """A part of the answer, at once: whoever reads a pipe wants it when it is there."""
@@ -68,9 +75,10 @@ class Screen:
         """The stream that a person reads: stderr, so that answers can be piped away; stdout when stderr is."""
         return self.out if self.out.isatty() and not self.err.isatty() else self.err
 
-    def tell(self, text: str) -> None:
-        """A line for the person in the conversation. Harmless, whatever names are in it."""
-        self._line(self.person, text)
+    def tell(self, text: str, indent: int = 0) -> None:
+        """A line for the person in the conversation. Harmless, whatever names are in it. indent: spaces before what
+        has to go to a line below."""
+        self._line(self.person, text, indent)
 
     def report(self, text: str) -> None:
         """A line for stderr, wherever that goes: errors and statistics."""
@@ -96,8 +104,9 @@ class Screen:
     def aside(self, text: str) -> None:
         """A line for stderr that stands back: dim, where the terminal can show that."""
         dim = self.coloured and self.err.isatty()
+        shown = fitted(safe_text(text), self.err)
         self.stop_waiting()
-        self.err.write(f"\x1b[2m{safe_text(text)}\x1b[0m\n" if dim else safe_text(text) + "\n")
+        self.err.write((paint(shown, "dim") if dim else shown) + "\n")
         self.err.flush()
 
     def ask(self, prompt: str) -> None:
@@ -105,9 +114,9 @@ class Screen:
         self.person.write(prompt)
         self.person.flush()
 
-    def _line(self, stream: TextIO, text: str) -> None:
+    def _line(self, stream: TextIO, text: str, indent: int = 0) -> None:
         self.stop_waiting()
-        stream.write(safe_text(text) + "\n")
+        stream.write(fitted(safe_text(text), stream, indent) + "\n")
         stream.flush()
 
     @property
@@ -132,8 +141,5 @@ class Screen:
 
     @property
     def width(self) -> int:
-        """Columns of the terminal that shows remarks."""
-        try:
-            return max(os.get_terminal_size(self.err.fileno()).columns, 2)
-        except (OSError, ValueError):
-            return 80
+        """Columns of the terminal that shows remarks; as many as usual where it does not say."""
+        return max(columns(self.person) or 80, 2)

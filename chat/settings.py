@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from engine.errors import CheckpointError, UsageError
+from engine.memory import KV_KINDS, QUANTS
 from engine.params import SAMPLER_ORDERS, SamplingParams
 
 if TYPE_CHECKING:
-    from engine.api import Engine
+    from chat.backend import Backend
 
 Kind = Literal["bool", "int", "float", "text", "texts"]
 WORDS: Mapping[Kind, str] = {
@@ -45,9 +46,13 @@ SETTINGS: dict[str, Setting] = {
     "model": Setting("model", "text", "default"),
     "adapter": Setting("model", "text"),
     "dtype": Setting("model", "text", "auto", choices=("auto", "float32", "bfloat16")),
+    "kv": Setting("model", "text", "auto", choices=KV_KINDS),
+    "quant": Setting("model", "text", "none", choices=QUANTS),
     "device": Setting("model", "text", "cpu"),
     "threads": Setting("model", "int", least=1),
     "template": Setting("model", "text"),
+    "server": Setting("model", "text"),
+    "offline": Setting("model", "bool", False),
     "greedy": Setting("sampling", "bool", DEFAULTS.greedy),
     "temperature": Setting("sampling", "float", DEFAULTS.temperature),
     "top_k": Setting("sampling", "int", DEFAULTS.top_k),
@@ -77,10 +82,9 @@ SETTINGS: dict[str, Setting] = {
     "raw_output": Setting("output", "bool", False),
     "history": Setting("sessions", "bool", True),
 }
-# Of the machine and no conversation: an environment variable sets them, and a flag of the commands that ask for them.
+# Of the machine and no conversation: an environment variable alone sets them.
 MACHINE: dict[str, Setting] = {
     "models_dir": Setting("models", "text"),
-    "offline": Setting("models", "bool", False),
     "sessions": Setting("sessions", "text"),
 }
 SAMPLING = tuple(name for name in SETTINGS if hasattr(DEFAULTS, name))
@@ -152,11 +156,16 @@ class Settings:
             raise CheckpointError(str(e)) from e
         return self.over(values)
 
-    def sampling(self, engine: "Engine", logprobs: int = 0) -> SamplingParams:
-        """The sampler's settings, with the texts of --logit-bias turned into this tokenizer's ids."""
+    def sampling(self, engine: "Backend", logprobs: int = 0) -> SamplingParams:
+        """The sampler's settings, the texts of --logit-bias as ids; for a server, with the names of what was set."""
         chosen = {name: self[name] for name in SAMPLING}
         chosen["logit_bias"] = dict(_bias_of(item, engine) for item in self["logit_bias"])
-        return SamplingParams(**chosen, logprobs=logprobs)
+        if engine.tokenizer is not None:
+            return SamplingParams(**chosen, logprobs=logprobs)
+        from chat.remote.params import RequestParams
+
+        given = tuple(name for name in SAMPLING if self.values[name].rank > Rank.MODEL)
+        return RequestParams(**chosen, logprobs=logprobs, given=given)
 
 
 def gather(flags: Mapping[str, Any], environ: Mapping[str, str] | None = None, file: Path | None = None) -> Settings:
@@ -253,7 +262,7 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Value]:
         if not variable.startswith(ENVIRONMENT_PREFIX) or not text:
             continue
         name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
-        if name in MACHINE:
+        if name in MACHINE or name == "server_key":  # a secret: it is no setting, shown and kept nowhere
             continue
         if name not in SETTINGS:
             raise UsageError(f"The variable {variable} means nothing to tfm.", suggestion(name, ENVIRONMENT_PREFIX))
@@ -360,9 +369,13 @@ def split_bias(item: str) -> tuple[str, float]:
         raise UsageError(f"--logit-bias must be TOKEN=X with a number X, not {item!r}.") from e
 
 
-def _bias_of(item: str, engine: "Engine") -> tuple[int, float]:
+def _bias_of(item: str, engine: "Backend") -> tuple[int, float]:
     """The id and the bias of TOKEN=X, where TOKEN is an id, or a text that is exactly one token."""
     token, bias = split_bias(item)
+    if engine.tokenizer is None:
+        if token.isascii() and token.isdigit():
+            return int(token), bias
+        raise UsageError(f"--logit-bias {item}: a server does not tell which token {token!r} is.", "Give its id.")
     if token.isascii() and token.isdigit():
         size = engine.tokenizer.vocab_size
         if int(token) >= size:

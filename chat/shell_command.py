@@ -77,6 +77,10 @@ class CommandOnly:
         self._text += text
         return ""
 
+    def resume(self, text: str) -> None:
+        """The command may have begun in it."""
+        self._text += text
+
     def finish(self) -> str:
         """The command on lines of its own."""
         return self._safe(command_in_answer(self._text, self._examples) or self._text)
@@ -118,14 +122,14 @@ def run_command(command: str, screen: Screen) -> int:
 
 
 def _agreed(screen: Screen) -> bool:
-    """Ask. What was typed before the question was seen is no answer to it."""
-    screen.ask("Run it? [y/N] ")
-    if sys.platform != "win32":
-        import termios
-
-        termios.tcflush(sys.stdin, termios.TCIFLUSH)
+    """Ask. What was typed before the question was there is no answer to it; what is typed at once is one."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        if sys.platform != "win32":
+            import termios
+
+            termios.tcflush(sys.stdin, termios.TCIFLUSH)
+        screen.ask("Run it? [y/N] ")
         line = sys.stdin.buffer.readline()
     except KeyboardInterrupt:
         line = b""

@@ -100,6 +100,7 @@ def _of_logits(
     import torch
 
     from engine import verification_logits as numbers
+    from engine.layers.quantised import tile_rows
 
     cpu = torch.device("cpu")
     ids = numbers.sample_ids(tokenizer, source.config)
@@ -107,6 +108,7 @@ def _of_logits(
     for check in (numbers.plain_pass, numbers.cached, numbers.chunked, numbers.batched):
         yield check(model, ids)
     exact = numbers.whole(model, ids)
+    yield numbers.rounded("--kv int8", exact, numbers.as_answered(model, ids, "int8"))
     del model
     wait("weights in bfloat16")
     yield numbers.rounded("bfloat16", exact, numbers.as_answered(source.model(torch.bfloat16, cpu), ids))
@@ -116,6 +118,11 @@ def _of_logits(
         yield numbers.rounded("quantised", exact, numbers.as_answered(kept, ids))
     elif source.quantisation:
         yield _row("quantised", "skipped", f"nothing stays quantised here: {source.quantisation}")
+    elif tile_rows() is not None:
+        for quant, limit in (("q8_0", numbers.ROUNDED_KL), ("q4_0", numbers.FOUR_BITS_KL)):
+            wait(f"weights in {quant}")
+            kept = source.model(torch.bfloat16, cpu, quant=quant)  # type: ignore[arg-type]
+            yield numbers.rounded(f"--quant {quant}", exact, numbers.as_answered(kept, ids), limit)
     if reference and (path / "config.json").is_file():
         wait("transformers")
         yield numbers.reference(path, exact, ids)

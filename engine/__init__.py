@@ -4,15 +4,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from engine.api import Engine, ModelInfo, load_engine
+    from engine.api import Engine, load_engine
     from engine.context import Fit
     from engine.errors import TfmError
     from engine.events import Finish, PrefillProgress, StreamEvent, TextDelta, Timings, TokenEvent, Usage
+    from engine.info import ModelInfo
     from engine.params import SamplingParams
     from engine.template import ChatTemplate, Message
 
 _HOME = {
-    "Engine": "engine.api", "ModelInfo": "engine.api", "load_engine": "engine.api", "Fit": "engine.context",
+    "Engine": "engine.api", "ModelInfo": "engine.info", "load_engine": "engine.api", "Fit": "engine.context",
     "TfmError": "engine.errors", "Finish": "engine.events", "PrefillProgress": "engine.events",
     "StreamEvent": "engine.events", "TextDelta": "engine.events", "Timings": "engine.events",
     "TokenEvent": "engine.events", "Usage": "engine.events", "SamplingParams": "engine.params",

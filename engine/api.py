@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,20 @@ from torch import Tensor
 
 from engine.adapter import apply_adapter, read_adapter_config
 from engine.cache import Kept, KVCache, PrefixCache
+from engine.config import ModelConfig
 from engine.context import Fit, fit
 from engine.decoder import DecoderLM
-from engine.errors import ContextOverflow, TemplateError, TokenizerError, UsageError
+from engine.errors import ContextOverflow, ModelError, TemplateError, TokenizerError, UsageError
 from engine.events import Finish, FinishReason, StreamEvent, TextDelta, TokenEvent, Usage
 from engine.generate import Generation, never_cancelled, read_in
 from engine.hardware import resolve_device, resolve_dtype
+from engine.info import ModelInfo
+from engine.layers.quantised import tile_rows
+from engine.memory import CHUNK, KV_KINDS, QUANTS, KVKind, QuantKind, memory_of, refuse_too_large
 from engine.params import SamplingParams
 from engine.recommended import sampling_defaults
 from engine.sampler import TokenRules
-from engine.source import open_source
+from engine.source import Source, open_source
 from engine.splits import Split
 from engine.stream import Detokenizer, stream
 from engine.template import Message, Segment, Template
@@ -34,26 +38,10 @@ SEED_BITS = 31
 Prefill = str | Sequence[int]
 
 
-@dataclass(frozen=True)
-class ModelInfo:
-    """What is loaded, and how."""
-
-    name: str
-    path: str
-    parameters: int
-    dtype: str
-    device: str
-    threads: int
-    template: str  # its name, or why there is none
-    template_source: str
-    adapter: str = ""  # the directory of the adapter that was merged in
-    tokenizer: str = ""  # the file that it is read from
-    quantisation: str = ""  # the types of a GGUF file's tensors, and whether they were kept or dequantised
-
-
 def load_engine(
     path: str | Path, *, dtype: str = "auto", device: str = "cpu", threads: int | None = None,
-    context: int | None = None, template: str | None = None, adapter: str | Path | None = None,
+    context: int | None = None, template: str | None = None, adapter: str | Path | None = None, kv: KVKind = "auto",
+    quant: QuantKind = "none",
 ) -> "Engine":  # fmt: skip
     """An Engine for a checkpoint directory in Hugging Face layout with a tokenizer.json or a tokenizer.model, or for
     a GGUF file (also a directory with one such file and no config.json).
@@ -61,13 +49,19 @@ def load_engine(
     dtype: auto, float32 or bfloat16. Quantised weights stay so in memory where there is a kernel for them, which is in
     bfloat16 (auto then is bfloat16) and without an adapter; else they are dequantised. context: positions at most, no
     more than the model's maximum. template: a name or file instead of the checkpoint's own. adapter: a PEFT
-    directory, which is merged into the weights.
-    Raises ModelError or UsageError, by name, for what cannot be used.
+    directory, which is merged into the weights. kv: how keys and values are cached: auto (as wide as the model
+    computes), bf16 or int8 (engine/kv_buffers.py). quant: q8_0 or q4_0 quantises the matrices of float weights as they
+    are read (engine/quantising.py), in bfloat16 and without an adapter.
+    Raises ModelError or UsageError, by name, for what cannot be used, and ModelError with the numbers where there is
+    not the memory for the weights, the cache of `context` positions (without it: of the first) and a pass.
     """
     stored = open_source(Path(path))
     config = stored.config
     if context is not None and context < 1:
         raise UsageError(f"--context must be at least 1, not {context}.")
+    for name, value, known in (("kv", kv, KV_KINDS), ("quant", quant, QUANTS)):
+        if value not in known:
+            raise UsageError(f"--{name} must be one of {', '.join(known)}, not {value!r}.")
     if threads is not None:
         if threads < 1:
             raise UsageError(f"--threads must be at least 1, not {threads}.")
@@ -80,22 +74,54 @@ def load_engine(
         )
     chosen, source = choose_template(stored.templates(), template, tokenizer)
     where = resolve_device(device)
-    keeps = adapter is None and where.type == "cpu" and stored.stays_quantised()
-    kind = torch.bfloat16 if keeps and dtype == "auto" else resolve_dtype(dtype)
+    kind, keeps = _form(stored, dtype, where, adapter, quant)
     if adapter is not None:
         read_adapter_config(Path(adapter))  # a mistake in its name is told before the weights are read
-    model = stored.model(kind, where, keep=keeps and kind == torch.bfloat16)
+    if where.type == "cpu":
+        _check_memory(config, stored.weight_bytes(kind, keeps, quant), kind, context, kv, quant)
+    model = stored.model(kind, where, keeps, quant)
     if adapter is not None:
         apply_adapter(model, Path(adapter))
     info = ModelInfo(
         name=stored.name, path=str(path), parameters=config.n_parameters,
         dtype=str(kind).removeprefix("torch."), device=str(where), threads=torch.get_num_threads(),
         template=chosen.name if chosen else "none", template_source=source, adapter=str(adapter or ""),
-        tokenizer=tokenizer.path.name, quantisation=stored.quantisation,
+        tokenizer=tokenizer.path.name, quantisation=stored.quantisation, quant=quant, kv=kv,
     )  # fmt: skip
     defaults = sampling_defaults(stored.generation)
     limit = min(context or config.max_positions, config.max_positions)
     return Engine(model, tokenizer, chosen, info, limit, defaults)
+
+
+def _form(
+    stored: Source, dtype: str, where: torch.device, adapter: str | Path | None, quant: QuantKind
+) -> tuple[torch.dtype, bool]:
+    """(what a model computes in, whether weights that are stored quantised stay so)."""
+    if quant == "none":
+        keeps = adapter is None and where.type == "cpu" and stored.stays_quantised()
+        kind = torch.bfloat16 if keeps and dtype == "auto" else resolve_dtype(dtype)
+        return kind, keeps and kind == torch.bfloat16
+    if adapter is not None:
+        raise UsageError("--quant and --adapter exclude each other: an adapter is merged into float weights.")
+    if dtype == "float32" or where.type != "cpu":
+        raise UsageError("--quant computes in bfloat16 on a cpu: it goes with no other --dtype or --device.")
+    resolve_dtype(dtype)
+    if tile_rows() is None:
+        raise ModelError("torch has no quick kernel for quantised weights on this processor.", "Leave --quant out.")
+    return torch.bfloat16, False
+
+
+def _check_memory(
+    config: ModelConfig, weights: int, kind: torch.dtype, context: int | None, kv: KVKind, quant: QuantKind
+) -> None:
+    """Refuse a model that cannot fit. Without a context the cache grows by need: then the first chunk must fit."""
+    positions = min(context or CHUNK, config.max_positions)
+    needed = memory_of(config, positions, str(kind).removeprefix("torch."), kv, weights)
+    if quant != "none":  # while it loads, one matrix at a time is in float32
+        needed = replace(needed, work=max(needed.work, 4 * config.vocab_size * config.d_model))
+    less = ["a smaller --context"] * (positions > CHUNK) + ["--kv int8"] * (kv != "int8")
+    less += ["--quant q4_0, for float weights"] * (quant != "q4_0")
+    refuse_too_large(needed, positions, f"Less is needed with {' or '.join(less)}." if less else "")
 
 
 class Engine:
@@ -114,7 +140,8 @@ class Engine:
         self.defaults = dict(defaults or {})
         weight = model.embedding.weight
         self._prefixes = PrefixCache(
-            lambda: KVCache(model.config, limit=context, dtype=weight.dtype, device=weight.device), PREFIX_BYTES
+            lambda: KVCache(model.config, limit=context, dtype=weight.dtype, device=weight.device, kind=info.kv),
+            PREFIX_BYTES,
         )
         self._texts: dict[str, list[int]] = {}
         self._rules = self._token_rules()
@@ -199,7 +226,9 @@ class Engine:
         def count(some: Sequence[Message]) -> int:
             return len(self.prompt_ids(some, prefill=prefill))
 
-        return fit(messages, count, self.context, params.max_new_tokens, overflow)
+        return fit(
+            messages, count, self.context, params.max_new_tokens, overflow, maximum=self.config.max_positions
+        )
 
     def generate(
         self, prompt: str | Sequence[int], params: SamplingParams, *, overflow: str = "error",

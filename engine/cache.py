@@ -5,7 +5,7 @@ cache as it was: what it wrote lies beyond the length and is written over by the
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from copy import copy
 from typing import NamedTuple
 
 import torch
@@ -13,13 +13,16 @@ from torch import Tensor
 
 from engine.config import ModelConfig
 from engine.errors import ContextOverflow
+from engine.kv_buffers import KVBuffers
+from engine.memory import KVKind
 from engine.splits import Splits
-
-GROWTH = 256  # positions; growth doubles, so that a token costs the same at any length, and starts here
 
 
 class KVCache:
-    """One object for all layers, preallocated, grown by need and never past `limit` positions."""
+    """One object for all layers, preallocated, grown by need and never past `limit` positions.
+
+    dtype: what the model computes in. kind: in which form keys and values are kept (engine/kv_buffers.py).
+    """
 
     def __init__(
         self,
@@ -29,6 +32,7 @@ class KVCache:
         batch: int = 1,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
+        kind: KVKind = "auto",
     ) -> None:
         self.config = config
         self.limit = limit if limit is not None else config.max_positions
@@ -38,20 +42,23 @@ class KVCache:
         # Beyond it all angles are others, also those of the positions before (RopeScaling, longrope).
         self.turning_point = scaling.original_max_positions if scaling and scaling.kind == "longrope" else None
         self.reach = 0  # positions that the text in it will have, as far as is known
-        empty = partial(torch.empty, dtype=dtype, device=device)
-        shape = batch, config.n_kv_heads, 0  # B K S
-        self._keys = [empty((*shape, config.head_dim)) for _ in range(config.n_layers)]
-        self._values = [empty((*shape, config.value_dim)) for _ in range(config.n_layers)]
+        shape, widths = (batch, config.n_kv_heads), (config.head_dim, config.value_dim)
+        windows = [config.layer(index).window for index in range(config.n_layers)]
+        self._layers = [KVBuffers(shape, widths, window, kind, dtype, device) for window in windows]
 
     @property
     def capacity(self) -> int:
-        """Positions that fit before the buffers grow."""
-        return min(int(self._keys[0].shape[2]), int(self._values[-1].shape[2]))
+        """Positions that fit before buffers grow, or let go of what a window has passed."""
+        return min(layer.capacity for layer in self._layers)
 
     @property
     def nbytes(self) -> int:
         """Bytes that the buffers take."""
-        return sum(t.nbytes for t in (*self._keys, *self._values))
+        return sum(layer.nbytes for layer in self._layers)
+
+    def holds(self, length: int) -> bool:
+        """Whether one can go back to the first `length` positions: windows may have let go of what those need."""
+        return 0 <= length <= self.length and all(layer.holds(length) for layer in self._layers)
 
     def prepare(self, total: int) -> None:
         """The text in the cache will have `total` positions. What was computed for the other side of the turning point
@@ -74,28 +81,17 @@ class KVCache:
         if self.turning_point is not None and self.length and self.reach <= self.turning_point < needed:
             raise ValueError(f"beyond {self.turning_point} positions all are read anew; prepare({needed}) begins that")
         self.reach = max(self.reach, needed)
-        if needed > self.capacity:
-            capacity = min(self.limit, max(needed, 2 * self.capacity, GROWTH))
-            self._keys = [self._grown(t, capacity) for t in self._keys]
-            self._values = [self._grown(t, capacity) for t in self._values]
-
-    def _grown(self, buffer: Tensor, capacity: int) -> Tensor:
-        batch, heads, _, dim = buffer.shape
-        grown = buffer.new_empty((batch, heads, capacity, dim))
-        grown[:, :, : self.length] = buffer[:, :, : self.length]
-        return grown
+        for layer in self._layers:
+            layer.reserve(self.length, count, self.limit)
 
     def layer(self, index: int) -> "LayerCache":
         """The view that layer `index` writes through."""
         return LayerCache(self, index)
 
-    def write(self, index: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Store k, v (B K T D) of layer `index` after the committed positions; returns all of both (B K S D)."""
-        end = self.length + k.shape[2]
-        keys, values = self._keys[index], self._values[index]
-        keys[:, :, self.length : end] = k
-        values[:, :, self.length : end] = v
-        return keys[:, :, :end], values[:, :, :end]
+    def write(self, index: int, k: Tensor, v: Tensor, last: int | None = None) -> tuple[Tensor, Tensor]:
+        """Store k, v (B K T D) of layer `index` after the committed positions; returns all of both (B K S D), or the
+        `last` of them."""
+        return self._layers[index].write(self.length, k, v, last)
 
     def commit(self, count: int) -> None:
         """The `count` positions that every layer has written now belong to the cache."""
@@ -103,8 +99,8 @@ class KVCache:
         self.length += count
 
     def truncate(self, length: int) -> None:
-        """Forget every position from `length` on. Raises ValueError unless 0 <= length <= self.length."""
-        if not 0 <= length <= self.length:
+        """Forget every position from `length` on. Raises ValueError for a length that the cache does not hold."""
+        if not self.holds(length):
             raise ValueError(f"cannot truncate a cache of {self.length} positions to {length}")
         self.splits = self.splits.first(length)
         self.length = length
@@ -112,25 +108,20 @@ class KVCache:
 
     def select(self, rows: Tensor) -> None:
         """Row b becomes what row rows[b] was, for each b: beams in a new order, or fewer of them."""
-        same = len(rows) == self._keys[0].shape[0]
-        for buffers in (self._keys, self._values):
-            for index, buffer in enumerate(buffers):
-                kept = buffer[:, :, : self.length].index_select(0, rows)
-                if same:
-                    buffer[:, :, : self.length] = kept
-                else:
-                    buffers[index] = buffer.new_empty((len(rows), *buffer.shape[1:]))
-                    buffers[index][:, :, : self.length] = kept
+        for layer in self._layers:
+            layer.select(rows, self.length)
 
     def fork(self, length: int | None = None) -> "KVCache":
-        """A copy of the first `length` positions (all by default) that shares no memory with this cache."""
+        """A copy of the first `length` positions (all by default) that shares no memory with this cache.
+
+        Raises ValueError for a length that the cache does not hold.
+        """
         length = self.length if length is None else length
-        if not 0 <= length <= self.length:
+        if not self.holds(length):
             raise ValueError(f"cannot fork {length} positions of {self.length}")
-        other = KVCache(self.config, limit=self.limit)
-        other._keys = [t[:, :, :length].clone() for t in self._keys]
-        other._values = [t[:, :, :length].clone() for t in self._values]
-        other.splits, other.length, other.reach = self.splits.first(length), length, self.reach
+        other = copy(self)
+        other._layers = [layer.fork(length) for layer in self._layers]
+        other.splits, other.length = self.splits.first(length), length
         return other
 
 
@@ -143,9 +134,10 @@ class LayerCache:
         self._cache = cache
         self._index = index
 
-    def write(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Store k, v (B K T D); returns the keys and values of all positions so far (B K S D)."""
-        return self._cache.write(self._index, k, v)
+    def write(self, k: Tensor, v: Tensor, last: int | None = None) -> tuple[Tensor, Tensor]:
+        """Store k, v (B K T D); returns the keys and values of all positions so far (B K S D), or the `last` of them,
+        which are all that a layer with a window is sure to hold."""
+        return self._cache.write(self._index, k, v, last)
 
 
 class Kept(NamedTuple):
@@ -160,7 +152,8 @@ class PrefixCache:
     """KV caches of earlier prompts and answers, found by their longest common token prefix; oldest out, by bytes.
 
     A cache is taken out while it is in use and put back with the ids that it really holds. A prompt that leaves the
-    path of a cache in its middle gets a copy of the shared part, so that the other branch stays warm.
+    path of a cache in its middle gets a copy of the shared part, so that the other branch stays warm. Where a window
+    has let go of what the shared part needs, it is read again.
     """
 
     def __init__(self, make: Callable[[], KVCache], max_bytes: int) -> None:
@@ -171,9 +164,9 @@ class PrefixCache:
     def take(self, ids: Sequence[int]) -> KVCache:
         """A cache that holds the longest known proper prefix of `ids` (at least one id stays new)."""
         best, shared = -1, 0
-        for index, (known, _) in enumerate(self._entries):
+        for index, (known, cache) in enumerate(self._entries):
             length = min(_common_prefix(known, ids), len(ids) - 1)
-            if length > shared:
+            if length > shared and cache.holds(length):
                 best, shared = index, length
         if best < 0:
             return self._make()

@@ -25,6 +25,8 @@ from engine.errors import CheckpointError
 from engine.families import family_of, placements, read_config, write_config
 from engine.family import Family, Placement
 from engine.lookup import FILE as EXAMPLES
+from engine.memory import QuantKind
+from engine.quantising import quantise_as_read
 from engine.template import ChatTemplate
 
 INDEX = "model.safetensors.index.json"
@@ -72,9 +74,12 @@ def load_generation_config(directory: Path) -> dict[str, Any]:
     return read_json(path) if path.is_file() else {}
 
 
-def load_model(directory: Path, config: ModelConfig, dtype: torch.dtype, device: torch.device) -> DecoderLM:
+def load_model(
+    directory: Path, config: ModelConfig, dtype: torch.dtype, device: torch.device, quant: QuantKind = "none"
+) -> DecoderLM:
     """The decoder of a directory with its weights in `dtype`.
 
+    quant: how matrices are quantised as they are read; then dtype must be bfloat16, on a CPU that has a kernel.
     Raises CheckpointError, by name, for a tensor that is missing, left over or of another shape.
     """
     family = family_of(read_json(directory / "config.json"))
@@ -84,6 +89,8 @@ def load_model(directory: Path, config: ModelConfig, dtype: torch.dtype, device:
     _check_names(directory, wanted, files, family)
     model = empty_model(config, dtype, device)
     model.architecture = family.architecture
+    if quant != "none":
+        wanted = quantise_as_read(model, wanted, files, quant, fill_parameters)
     parameters = dict(model.named_parameters())
     by_file: dict[Path, list[Placement]] = {}
     for place in wanted:
@@ -270,6 +277,8 @@ def complete_directory(directory: Path) -> Iterator[Path]:
         shutil.rmtree(half_written, ignore_errors=True)
         half_written.mkdir(parents=True)
         yield half_written
+        for weights in half_written.glob("*.safetensors"):  # the library writes them for their owner alone
+            weights.chmod(half_written.stat().st_mode & 0o666)  # as the umask lets other files be
         shutil.rmtree(old, ignore_errors=True)
         if directory.exists():
             os.replace(directory, old)  # moved, not deleted: whenever this is cut, one of the two is whole

@@ -23,13 +23,15 @@ class Fit:
 
 
 def fit(
-    messages: Sequence[Message], count: Callable[[Sequence[Message]], int], context: int, room: int, overflow: str
-) -> Fit:
+    messages: Sequence[Message], count: Callable[[Sequence[Message]], int], context: int, room: int, overflow: str,
+    maximum: int | None = None,
+) -> Fit:  # fmt: skip
     """The messages that go to the model when `context` positions are there and the answer wants `room` of them.
 
-    count: tokens of a rendered conversation. With "error" nothing is dropped; a prompt longer than the context is
-    refused. Otherwise the oldest turns are dropped until the prompt fills at most FULL of the context, when prompt
-    and room do not fit. Raises ContextOverflow with the counts when what may not be dropped does not fit.
+    count: tokens of a rendered conversation. maximum: positions of the model, for the error. With "error" nothing is
+    dropped; a prompt longer than the context is refused. Otherwise the oldest turns are dropped until the prompt fills
+    at most FULL of the context, when prompt and room do not fit. Raises ContextOverflow with the counts when what may
+    not be dropped does not fit.
     """
     if overflow not in OVERFLOWS:
         raise UsageError(f"--overflow must be one of {', '.join(OVERFLOWS)}, not {overflow!r}.")
@@ -45,11 +47,16 @@ def fit(
             kept = _after_first_turn(kept)
             size = count([*head, *kept])
     if size > context:
-        raise ContextOverflow(
-            f"The prompt has {size} tokens and the context {context} positions.",
-            "Shorten the prompt, or raise --context if the model allows more.",
-        )
+        raise too_long(f"The prompt has {size} tokens", context, maximum or context)
     return Fit((*head, *kept), size, tuple(turns[: len(turns) - len(kept)]), total - size)
+
+
+def too_long(what: str, context: int, maximum: int) -> ContextOverflow:
+    """The error for a text, with its count, that has more tokens than the context has positions; `maximum`: how many
+    the model has."""
+    more = f"Shorten it, or raise --context, up to {maximum}."
+    hint = more if context < maximum else "Shorten it: the model has no more positions."
+    return ContextOverflow(f"{what} and the context {context} positions.", hint)
 
 
 def _after_first_turn(messages: list[Message]) -> list[Message]:

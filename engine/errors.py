@@ -2,6 +2,7 @@
 
 TfmError
 ├── UsageError            2   a flag or argument has no meaning here
+│   └── OutputError           there is no room for what was to be written
 ├── ModelError            3   the model, or a file of it, cannot be used
 │   ├── CheckpointError       config.json, generation_config.json, safetensors
 │   ├── TokenizerError        tokenizer.model
@@ -32,6 +33,10 @@ class UsageError(TfmError):
     """A flag, argument or setting whose value has no meaning."""
 
     exit_code = 2
+
+
+class OutputError(UsageError):
+    """There is no room for the output where it was sent, as on a full disk."""
 
 
 class ModelError(TfmError):

@@ -47,7 +47,8 @@ class TextDelta:
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Counts of tokens. Of `prompt_tokens`, `cached_tokens` cost nothing. A shift of the full context in mid-answer
-    let the oldest `shifted_tokens` go."""
+    let the oldest `shifted_tokens` go. A server that counts none has prompt_tokens 0, and the pieces of its answer for
+    completion_tokens."""
 
     prompt_tokens: int
     cached_tokens: int

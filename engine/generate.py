@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from engine.cache import KVCache
+from engine.context import too_long
 from engine.decoder import DecoderLM
 from engine.errors import ContextOverflow, ModelError
 from engine.events import FinishReason, PrefillProgress, Timings, TokenEvent
@@ -74,10 +75,7 @@ class Generation:
         chunk: int = PREFILL_CHUNK,
     ) -> None:  # fmt: skip
         if len(prompt) > cache.limit:
-            raise ContextOverflow(
-                f"The prompt has {len(prompt)} tokens and the context {cache.limit} positions.",
-                "Shorten the prompt, or raise --context if the model allows more.",
-            )
+            raise too_long(f"The prompt has {len(prompt)} tokens", cache.limit, model.config.max_positions)
         if shift and keep >= cache.limit - 1:
             raise ContextOverflow(
                 f"{keep} tokens are to be kept, which leaves a context of {cache.limit} no room to move on."
@@ -138,7 +136,7 @@ class Generation:
             return None
         kept, rest = self.sequence[: self._keep], self.sequence[self._keep :]
         half = rest[-max(1, len(rest) // 2) :]
-        self.cache.truncate(min(self.cache.length, self._keep))
+        self.cache.truncate(self._keep if self.cache.holds(self._keep) else 0)
         self.sequence[:] = kept + half
         self.shifted_tokens += len(rest) - len(half)
         return (yield from self._read())

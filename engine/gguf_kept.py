@@ -4,7 +4,7 @@ A matrix here may be several tensors of the file, one below the other (queries, 
 where all of them are of types that layers/quantised.py multiplies, and of one kind.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 
@@ -12,7 +12,9 @@ from engine.decoder import DecoderLM
 from engine.gguf import GgufFile, StoredTensor, type_name
 from engine.gguf_blocks import KINDS, Digits, join, take_apart
 from engine.gguf_places import Place, apart
-from engine.layers.quantised import DENSE_ROWS, QuantisedEmbedding, QuantisedLinear, QuantisedMatrix, tile_rows
+from engine.layers.quantised import DENSE_ROWS, QuantisedMatrix, tile_rows
+from engine.memory import QUANTISED
+from engine.quantising import put_quantised
 
 FLOATS = ("F32", "F16", "BF16", "F64")
 
@@ -23,6 +25,15 @@ def stays_quantised(file: GgufFile) -> bool:
     for tensor in file.tensors.values():
         counts[type_name(tensor.type) in KINDS] += tensor.rows * tensor.shape[-1]
     return counts[True] > counts[False] and tile_rows() is not None
+
+
+def kept_bytes(file: GgufFile, size: int) -> int:
+    """What the weights take where those stay quantised that can, at `size` bytes of every other number."""
+    total = 0.0
+    for tensor in file.tensors.values():
+        kind = KINDS.get(type_name(tensor.type))
+        total += tensor.rows * tensor.shape[-1] * (size if kind is None else QUANTISED * kind[1])
+    return int(total)
 
 
 def told_quantisation(file: GgufFile, model: DecoderLM | None = None) -> str:
@@ -46,7 +57,7 @@ def keep_quantised(model: DecoderLM, file: GgufFile, places: Iterable[Place]) ->
         owner, _, last = name.rpartition(".")
         fits = last == "weight" and len(stored) == len(parts) and _alike(stored, model.get_parameter(name).shape)
         if fits:
-            _put(model, owner, _read(file, parts))
+            put_quantised(model, owner, _read(file, parts))
         else:
             others += parts
     return others
@@ -81,12 +92,3 @@ def _digits(file: GgufFile, place: Place, first: int, count: int) -> Digits:
 
 def _fill(matrix: QuantisedMatrix, first: int, piece: Digits) -> None:
     matrix.fill(first, piece.digits, piece.scales, piece.offsets)
-
-
-def _put(model: DecoderLM, owner: str, matrix: QuantisedMatrix) -> None:
-    """In place of an embedding or a linear map, whose bias stays."""
-    if owner == "embedding":
-        model.set_submodule(owner, QuantisedEmbedding(matrix))
-    else:
-        bias: Mapping[str, torch.nn.Parameter] = dict(model.get_submodule(owner).named_parameters())
-        model.set_submodule(owner, QuantisedLinear(matrix, bias.get("bias")))

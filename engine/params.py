@@ -84,5 +84,5 @@ def _require(value: float, flag: str, low: float, high: float | None, *, open_lo
     if not inside:
         bounds = f"more than {low:g}" if open_low else f"at least {low:g}"
         if high is not None:
-            bounds += f" and at most {high:g}"
+            bounds += f" and at most {high if isinstance(high, int) else format(high, 'g')}"
         raise UsageError(f"{flag} must be {bounds}, not {value:g}.")

@@ -9,11 +9,13 @@ import torch
 from engine.checkpoint import load_config, load_generation_config, load_model, stored_dtypes
 from engine.config import ModelConfig
 from engine.decoder import DecoderLM
-from engine.errors import CheckpointError
+from engine.errors import CheckpointError, UsageError
 from engine.gguf import gguf_at, open_gguf
-from engine.gguf_kept import stays_quantised, told_quantisation
+from engine.gguf_kept import kept_bytes, stays_quantised, told_quantisation
 from engine.gguf_model import gguf_config, gguf_sampling, load_gguf_model
 from engine.gguf_tokenizer import gguf_templates, gguf_tokenizer
+from engine.memory import QuantKind, quantised_bytes
+from engine.quantising import told_quantised
 from engine.tokenizer import Tokenizer, load_tokenizer
 from engine.tokenizer_config import read_chat_templates
 
@@ -22,9 +24,10 @@ class Source(Protocol):
     """A model on this disk of which only the description has been read.
 
     generation: what a generation_config.json says. exact_dtype: one that holds the weights as they are stored.
-    quantisation: the types of a file's tensors and what became of them; empty for a directory, whose weights are
+    quantisation: the types of a file's tensors and what became of them; empty for a directory whose weights are
     taken as they are. stays_quantised: whether most weights are quantised and could stay so in memory; they do when
-    `model` is asked to keep them, in bfloat16 on a CPU.
+    `model` is asked to keep them, in bfloat16 on a CPU. quant: how float weights are quantised as they are read, there
+    too. weight_bytes: what the weights will take of memory; UsageError where there is nothing to quantise.
     """
 
     config: ModelConfig
@@ -37,16 +40,18 @@ class Source(Protocol):
     def templates(self) -> dict[str, str]: ...
     def exact_dtype(self) -> torch.dtype: ...
     def stays_quantised(self) -> bool: ...
-    def model(self, dtype: torch.dtype, device: torch.device, keep: bool = False) -> DecoderLM: ...
+    def weight_bytes(self, dtype: torch.dtype, keep: bool = False, quant: QuantKind = "none") -> int: ...
+    def model(
+        self, dtype: torch.dtype, device: torch.device, keep: bool = False, quant: QuantKind = "none"
+    ) -> DecoderLM: ...
 
 
 class DirectorySource:
     """A checkpoint directory."""
 
-    quantisation = ""
-
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self.quantisation = ""
         self.name = directory.resolve().name
         self.config = load_config(directory)
         self.generation: Mapping[str, Any] = load_generation_config(directory)
@@ -64,8 +69,15 @@ class DirectorySource:
     def stays_quantised(self) -> bool:
         return False
 
-    def model(self, dtype: torch.dtype, device: torch.device, keep: bool = False) -> DecoderLM:
-        return load_model(self._directory, self.config, dtype, device)
+    def weight_bytes(self, dtype: torch.dtype, keep: bool = False, quant: QuantKind = "none") -> int:
+        return quantised_bytes(self.config, quant) if quant != "none" else self.config.n_parameters * dtype.itemsize
+
+    def model(
+        self, dtype: torch.dtype, device: torch.device, keep: bool = False, quant: QuantKind = "none"
+    ) -> DecoderLM:
+        model = load_model(self._directory, self.config, dtype, device, quant)
+        self.quantisation = told_quantised(model, quant) if quant != "none" else ""
+        return model
 
 
 class GgufSource:
@@ -90,7 +102,14 @@ class GgufSource:
     def stays_quantised(self) -> bool:
         return stays_quantised(self._file)
 
-    def model(self, dtype: torch.dtype, device: torch.device, keep: bool = False) -> DecoderLM:
+    def weight_bytes(self, dtype: torch.dtype, keep: bool = False, quant: QuantKind = "none") -> int:
+        if quant != "none":
+            raise UsageError(f"--quant is for directories of float weights; {self.name} holds {self.quantisation}.")
+        return kept_bytes(self._file, dtype.itemsize) if keep else self.config.n_parameters * dtype.itemsize
+
+    def model(
+        self, dtype: torch.dtype, device: torch.device, keep: bool = False, quant: QuantKind = "none"
+    ) -> DecoderLM:
         model = load_gguf_model(self._file, self.config, dtype, device, keep)
         self.quantisation = told_quantisation(self._file, model)
         return model

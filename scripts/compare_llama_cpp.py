@@ -61,9 +61,9 @@ TALKS = (
 class Peer:
     """llama.cpp with one file, on one thread, its cache in float32 as ours is."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, context: int = 192) -> None:
         self.llama = llama_cpp.Llama(
-            str(path), n_ctx=192, n_batch=192, n_threads=1, n_threads_batch=1, logits_all=True, verbose=False,
+            str(path), n_ctx=context, n_batch=192, n_threads=1, n_threads_batch=1, logits_all=True, verbose=False,
             type_k=llama_cpp.GGML_TYPE_F32, type_v=llama_cpp.GGML_TYPE_F32, flash_attn=False,
         )  # fmt: skip
 

@@ -56,10 +56,10 @@ CHAT_TEXT = """## In a conversation
 
 What is typed is sent, unless it begins with `/`. Keys: Enter sends; Alt-Enter begins a new line, and so does Enter
 within a `\"\"\"` fence; a paste of many lines is one message. Tab completes commands, settings and their values, and
-files after `@` and `/read`. `@FILE` in a message of one line stands for the file's text. Ctrl-R searches what was
-typed; Ctrl-X Ctrl-E opens `$VISUAL` or `$EDITOR`. Ctrl-C ends an answer and keeps what there is of it; twice at an
-empty prompt it leaves, as Ctrl-D does. The line below the input tells the model, the tokens in use of the context, and
-the speed of the last answer.
+files after `@` and `/read`. `@FILE` in a message of one line stands for the file's text (`@"FILE"` for a name with
+spaces). Ctrl-R searches what was typed; Ctrl-X Ctrl-E opens `$VISUAL` or `$EDITOR`. Ctrl-C ends an answer and keeps
+what there is of it; twice at an empty prompt it leaves, as Ctrl-D does. The line below the input tells the model, the
+tokens in use of the context, and the speed of the last answer.
 
 """
 

@@ -12,7 +12,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 NETWORK = "socket ssl urllib http requests httpx aiohttp ftplib smtplib xmlrpc huggingface_hub".split()  # noqa: SIM905
-MAY_CALL_OUT = {"chat/pull_hub.py", "chat/pull_wheel.py", "chat/pull.py"}  # `tfm models pull`
+MAY_CALL_OUT = {
+    "chat/pull_hub.py", "chat/pull_wheel.py", "chat/pull.py",  # `tfm models pull`
+    "chat/remote/exchange.py", "chat/remote/address.py",  # `--server`; the second only takes URLs apart
+}  # fmt: skip
 ELSEWHERE = "192.0.2.1"  # of the block that is for documentation, and leads nowhere
 
 
@@ -57,7 +60,7 @@ def test_programs_that_tests_start_are_kept_from_it_too(terminal: bool, tmp_path
     assert "AssertionError: a test tried to look up 'example.org'" in done.stderr
 
 
-def test_only_pulling_a_model_could_call_out() -> None:
+def test_only_pulling_a_model_and_a_server_could_call_out() -> None:
     names = re.compile(rf"^\s*(?:import|from) (?:{'|'.join(NETWORK)})\b", re.MULTILINE)
     sources = (path for package in ("chat", "engine", "weights") for path in (ROOT / package).rglob("*.py"))
     found = {str(path.relative_to(ROOT)) for path in sources if names.search(path.read_text(encoding="utf-8"))}

@@ -13,7 +13,7 @@ def compare_attention(
     out: OutOption,
     corpus: Annotated[Path | None, typer.Option("--corpus", help="A corpus with text/*.train.jsonl files.")] = None,
     seeds: SeedsOption = 3,
-    tokens: TokensOption = 300_000,
+    tokens: TokensOption = 200_000,
     softmax_only: Annotated[
         bool, typer.Option("--softmax-only", help="Only how sharp a softmax is against d_k: no training, no corpus.")
     ] = False,

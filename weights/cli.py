@@ -24,7 +24,7 @@ from weights.options import (
     begin_run,
 )
 from weights.translation_commands import translator
-from weights.tune_commands import dpo, full, lora
+from weights.tune_commands import Judged, dpo, full, lora, sft
 
 if TYPE_CHECKING:
     from weights.workshop import Workshop
@@ -180,6 +180,7 @@ add_comparisons(app)
 app.command()(classify)
 app.command()(lora)
 app.command()(full)
+app.command()(sft)
 app.command()(dpo)
 
 
@@ -207,8 +208,16 @@ def bench_train(
     measure.bench_train(shape, rounds, Console(width=None if sys.stdout.isatty() else 120))
 
 
-def main(args: list[str] | None = None, name: str = "train") -> int:
-    """Run `tfm train` (or bench, eval) on `args`; the exit code of what did not fail. Errors are the caller's."""
+def main(args: list[str] | None = None, name: str = "train", judged: Judged | None = None) -> int:
+    """Run `tfm train` (or bench, eval) on `args`; the exit code of what did not fail. Errors are the caller's.
+
+    judged: what `tfm train sft --from-sessions` learns from, if the caller keeps conversations.
+    """
     chosen = {"train": app, "bench": bench_app, "eval": eval_app}[name]
-    code = chosen(args=args, prog_name=f"tfm {name}", standalone_mode=False)
+    try:
+        code = chosen(args=args, prog_name=f"tfm {name}", standalone_mode=False, obj=judged)
+    except SystemExit as e:
+        if isinstance(e.__context__, BrokenPipeError):  # Typer would end with 1 when the reader has gone
+            raise e.__context__ from None
+        raise
     return code if isinstance(code, int) else 0  # Typer gives 130 back for an interruption

@@ -10,11 +10,12 @@ from typing import Any, Protocol, cast
 import torch
 from filelock import FileLock, Timeout
 
-from engine.api import Engine, ModelInfo
+from engine.api import Engine
 from engine.checkpoint import load_config, load_model
 from engine.decoder import DecoderLM
 from engine.errors import DataError, UsageError
 from engine.events import TextDelta
+from engine.info import ModelInfo
 from engine.params import SamplingParams
 from engine.template import TFM, Message
 from engine.tokenizer import SentencePieceTokenizer

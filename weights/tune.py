@@ -62,6 +62,7 @@ class Tuning:
     compiled: bool = False
     stop_after: int | None = None
     beta: float | None = None  # of a preference: then the file holds pairs of answers
+    last_only: bool = False  # learn only the last answer of each conversation
 
     @property
     def name(self) -> str:
@@ -73,7 +74,12 @@ class Tuning:
     @property
     def home(self) -> Path:
         """Where states and metrics go."""
-        return self.out.with_name(self.out.name + ".training")
+        return home_of(self.out)
+
+
+def home_of(out: Path) -> Path:
+    """Where states and metrics of a tuning go, beside what it writes."""
+    return out.with_name(out.name + ".training")
 
 
 def tune(tuning: Tuning) -> bool:
@@ -229,6 +235,10 @@ def _shard(tuning: Tuning, engine: Engine, records: list[Record]) -> Shard:
     template = _template(tuning, engine) if records[0].messages else TFM
     assert isinstance(engine.tokenizer, SentencePieceTokenizer)
     shard = make_shard(records, engine.tokenizer, template)
+    if tuning.last_only:
+        before = make_shard([Record(record.messages[:-1]) for record in records], engine.tokenizer, template)
+        for start, length in zip(shard.starts, before.lengths, strict=False):
+            shard.target[start : start + length] = 0
     if not shard.target.any():
         raise DataError(f"{tuning.data} has no word of an assistant: there is nothing to learn.")
     return shard

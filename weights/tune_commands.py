@@ -1,12 +1,14 @@
-"""`tfm train lora`, `full` and `dpo`: fine-tuning of a model on a file of one's own. Imports no torch at start."""
+"""`tfm train lora`, `full`, `sft`, `dpo`: fine-tuning of a model on a file of one's own. Imports no torch at start."""
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from engine.errors import DataError, UsageError
 from weights.options import StopAfterOption, ThreadsOption
 
 if TYPE_CHECKING:
@@ -38,6 +40,19 @@ RsloraOption = Annotated[bool, typer.Option("--rslora", help="Scale with alpha /
 PairsOption = Annotated[
     Path, typer.Option("--data", help='Lines of {"messages": [...], "chosen": "...", "rejected": "..."}.')
 ]
+ChatsOption = Annotated[
+    Path | None, typer.Option("--data", help='Lines of {"messages": [{"role": "user", "content": "..."}, ...]}.')
+]
+SessionsOption = Annotated[
+    bool, typer.Option("--from-sessions", help="Learn the answers that /good and /fix judged, and no others.")
+]
+LastOption = Annotated[bool, typer.Option("--last-only", help="Of each conversation learn the last answer only.")]
+AllOption = Annotated[bool, typer.Option("--full", help="Tune all weights, to a model directory; else an adapter.")]
+BestRateOption = Annotated[
+    float | None, typer.Option("--lr", help="The highest learning rate; 1e-3, with --full 1e-4.")
+]
+JUDGED = "sessions.jsonl"
+Judged = Callable[[Path], int]  # writes what was judged in kept conversations to a file; how many answers
 BetaOption = Annotated[float, typer.Option("--beta", help="How near the base it stays: larger is nearer.")]
 
 
@@ -58,6 +73,7 @@ class Job:
     skip_bad_lines: bool
     compiled: bool
     stop_after: int | None
+    last_only: bool = False
 
 
 def lora(
@@ -84,6 +100,47 @@ def full(
     """Tune all weights of a model to a file, and write a model directory. The base is not changed."""
     job = Job(model, data, out, format, epochs, lr, batch, row, seed, template, skip_bad_lines, compiled, stop_after)
     _run(job, threads, None, dropout)
+
+
+def sft(
+    ctx: typer.Context, model: ModelOption, out: OutOption, data: ChatsOption = None,
+    from_sessions: SessionsOption = False, last_only: LastOption = False, all_weights: AllOption = False,
+    rank: RankOption = 8, epochs: EpochsOption = 3.0, lr: BestRateOption = None, batch: BatchOption = 8,
+    row: RowOption = None, seed: SeedOption = 1, template: TemplateOption = None, threads: ThreadsOption = None,
+    stop_after: StopAfterOption = None,
+) -> None:  # fmt: skip
+    """Tune a model to conversations of yours: a file of them, or what you judged in the chats that are kept."""
+    from engine.adapter import AdapterConfig
+
+    if (data is not None) == from_sessions:
+        raise UsageError("tfm train sft needs --data FILE or --from-sessions, one of them.")
+    chats = data or _judged_of(ctx.obj, out)
+    rate = lr if lr is not None else 1e-4 if all_weights else 1e-3
+    job = Job(
+        model, chats, out, "chat", epochs, rate, batch, row, seed, template, False, False, stop_after,
+        last_only or from_sessions,
+    )  # fmt: skip
+    _run(job, threads, None if all_weights else AdapterConfig(rank, 2.0 * rank, None, False, 0.0), 0.0)
+
+
+def _judged_of(judged: Judged | None, out: Path) -> Path:
+    """What was judged, in a file beside what a resume needs; a tuning that goes on has the file that it began with."""
+    from weights.train.state import states
+    from weights.tune import home_of
+    from weights.workshop import say
+
+    if judged is None:
+        raise UsageError("Only `tfm train sft` knows where conversations are kept.", "Give --data FILE.")
+    home = home_of(out)
+    file = home / JUDGED
+    if file.is_file() and states(home):
+        say(f"It goes on with the answers in {file}, as they were judged when it began.")
+        return file
+    try:
+        say(f"{judged(file)} answers that were judged good or corrected, in {file}")
+    except OSError as e:
+        raise DataError(f"--out {out} cannot be written: {file} cannot be made ({e.strerror}).") from e
+    return file
 
 
 def dpo(

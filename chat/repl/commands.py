@@ -4,6 +4,7 @@ Those of the tree are in tree_commands.py, /context is in context_commands.py, /
 """
 
 from difflib import get_close_matches
+from typing import TYPE_CHECKING, cast
 
 from chat.answer import statistics
 from chat.inspect_template import show_prompt
@@ -21,6 +22,9 @@ from chat.repl.state import Chat
 from chat.settings import SAMPLING, Rank, Value, read
 from engine.errors import UsageError
 
+if TYPE_CHECKING:
+    from engine.api import Engine
+
 __all__ = [
     "COMMANDS", "SETTABLE", "Command", "Next", "command", "compare", "context_commands", "dispatch", "file_commands",
     "find", "is_command", "judge_commands", "preset_commands", "shell_commands", "tree_commands",
@@ -36,7 +40,7 @@ def show_help(chat: Chat, argument: str) -> Next:
     for item in sorted(COMMANDS.values(), key=lambda command: command.name):
         also = f" (also {', '.join(item.aliases)})" if item.aliases else ""
         gap = "\n  " if narrow else " " * (width - len(item.usage) + 2)
-        chat.screen.tell(f"{item.usage}{gap}{item.help}{also}")
+        chat.screen.tell(f"{item.usage}{gap}{item.help}{also}", indent=2 if narrow else width + 2)
     chat.screen.tell('Alt-Enter or """ : several lines. Ctrl-R: search. Ctrl-X Ctrl-E: $EDITOR. @FILE: its text.')
     chat.screen.tell("Ctrl-C: stop an answer. Ctrl-D: leave.")
     return Next.PROMPT
@@ -97,7 +101,9 @@ def set_value(chat: Chat, argument: str) -> Next:
 def show(chat: Chat, argument: str) -> Next:
     """Show the model, the system prompt and the changed settings; or, of the prompt, whose words each id is."""
     if argument == "prompt":
-        show_prompt(chat.engine, chat.conversation.messages(), chat.screen)
+        if chat.engine.tokenizer is None:
+            raise UsageError("/show prompt cannot be done with a server: it makes the prompt, and tells no tokens.")
+        show_prompt(cast("Engine", chat.engine), chat.conversation.messages(), chat.screen)
         return Next.PROMPT
     if argument:
         raise UsageError("/show takes nothing, or the word prompt.")
@@ -105,6 +111,8 @@ def show(chat: Chat, argument: str) -> Next:
     chat.screen.tell(
         f"model {info.name}: {info.parameters / 1e6:.1f}M parameters, {info.dtype}, "
         f"{info.device}, {count(info.threads, 'thread')}"
+        if info.parameters
+        else f"model {info.name}, at {info.path}"
     )
     if info.quantisation:
         chat.screen.tell(f"weights {info.quantisation}")
@@ -125,10 +133,12 @@ def stats(chat: Chat, argument: str) -> Next:
         return set_value(chat, f"stats {argument}")
     chat.screen.tell(statistics(chat.last) if chat.last else "There is no answer yet.")
     kept = chat.engine.kept
-    chat.screen.tell(
-        f"kept warm: {count(kept.caches, 'branch', 'branches')}, {kept.nbytes / 2**20:.1f} of at most "
-        f"{kept.max_bytes / 2**20:.0f} MiB"
-    )
+    if kept is not None:
+        form = "" if chat.engine.info.kv == "auto" else f", in {chat.engine.info.kv}"
+        chat.screen.tell(
+            f"kept warm: {count(kept.caches, 'branch', 'branches')}, {kept.nbytes / 2**20:.1f} of at most "
+            f"{kept.max_bytes / 2**20:.0f} MiB{form}"
+        )
     return Next.PROMPT
 
 

@@ -7,10 +7,12 @@ numbers, so that what differs between the answers is the setting's doing.
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from io import StringIO
 
 from chat.answer import Answer, Interrupt, why_it_ended
 from chat.render import safe_text
+from chat.repl.attach import with_files
 from chat.repl.conversation import Run, Turn
 from chat.repl.registry import Next, command, count
 from chat.repl.state import Chat
@@ -26,6 +28,7 @@ COLUMN = 30  # columns of the terminal that an answer needs to stand beside anot
 GAP = 3
 GRAM = 4  # tokens; the length of what is looked for again
 SEED_BITS = 31
+COMPARABLE = tuple(name for name in SAMPLING if name not in ("seed", "logit_bias", "stop"))
 
 
 @dataclass
@@ -69,6 +72,8 @@ def repetition(ids: Sequence[int]) -> float:
 @command("/compare A B [C D] [-- PROMPT]")
 def compare(chat: Chat, argument: str) -> Next:
     """Answer a prompt (or the last) under settings such as temperature=0.2,top_k=5; `/compare take N` keeps one."""
+    if chat.engine.tokenizer is None:
+        raise UsageError("/compare cannot be done with a server: it tells no tokens, and shares no prefill.")
     words, dashes, question = f" {argument} ".partition(" -- ")
     if words.split()[:1] == ["take"]:
         return _take(chat, argument.split()[1:])
@@ -86,7 +91,7 @@ def compare(chat: Chat, argument: str) -> Next:
     seed = secrets.randbits(SEED_BITS) if seed is None else seed
     params = [_changed(chat.settings, label).sampling(chat.engine, logprobs=1) for label in labels]
     variants = [Variant(label, replace(p, seed=seed)) for label, p in zip(labels, params, strict=True)]
-    chat.comparison = Comparison(variants, question.strip() if dashes else None)
+    chat.comparison = Comparison(variants, with_files(chat, question.strip()) if dashes else None)
     return Next.COMPARE
 
 
@@ -96,12 +101,18 @@ def _changed(settings: Settings, label: str) -> Settings:
     for item in label.split(","):
         name, equals, text = item.partition("=")
         name = name.lstrip("-").replace("-", "_")
-        if not equals or name not in SAMPLING or name in ("seed", "logit_bias", "stop"):
-            raise UsageError(f"/compare cannot set {item!r}.", "It takes such as temperature=0.7 or top_k=5.")
+        if not equals or name not in COMPARABLE:
+            raise UsageError(f"/compare cannot set {item!r}.", _settings_near(name))
         values[name] = Value(read(name, text, name), "/compare", Rank.COMMAND)
     if "temperature" in values:
         values.setdefault("greedy", Value(False, "/compare", Rank.COMMAND))
     return settings.over(values)
+
+
+def _settings_near(name: str) -> str:
+    """The settings that it can set, those first whose names are like this one."""
+    near = get_close_matches(name, COMPARABLE, n=len(COMPARABLE), cutoff=0.5)
+    return f"It takes NAME=VALUE with {', '.join([*near, *(n for n in COMPARABLE if n not in near)])}."
 
 
 def carry_out(chat: Chat, interrupt: Interrupt) -> None:

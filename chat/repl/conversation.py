@@ -235,6 +235,12 @@ class Conversation:
                 chosen = node
         self.tip = chosen
 
+    def take_in(self, other: "Conversation") -> None:
+        """Go to where another conversation stands, whose turns are branches beside those here; its system prompt is
+        in force."""
+        self.nodes += other.nodes
+        self.tip, self.system, self._before = other.tip, other.system, other.tip
+
     def name(self, turn: Turn) -> str:
         """The short id of a turn: letters, in the order in which the turns came."""
         return letters(self.nodes.index(turn))

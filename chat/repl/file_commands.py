@@ -8,21 +8,30 @@ import tempfile
 from pathlib import Path
 
 from chat.clipboard import copy_text
-from chat.repl.attach import take_file
-from chat.repl.conversation import Conversation
+from chat.repl.attach import file_named, take_file, with_files
+from chat.repl.conversation import Conversation, new_key
 from chat.repl.registry import Next, command, count
 from chat.repl.state import Chat
+from chat.repl.tree import one_line, whereabouts
+from chat.sessions.importing import read_conversation
+from chat.sessions.kept import Kept
+from chat.sessions.resume import tree_of
+from chat.sessions.transcript import Section, written
 from chat.shell_command import code_blocks, command_in_answer
 from engine.errors import UsageError
 from engine.thinking import CLOSE, OPEN
 
 
-@command("/read FILE")
+@command("/read FILE | none")
 def read_file(chat: Chat, argument: str) -> Next:
-    """Put a file before the next message; @FILE within a message stands for its text."""
+    """Put a file before the next message, or none; @FILE within a message stands for its text."""
     if not argument:
         raise UsageError("/read needs the name of a file.")
-    chat.attached.append(take_file(chat, argument))
+    if argument == "none":
+        chat.screen.tell(f"Put away {count(len(chat.attached), 'file')}.")
+        chat.attached.clear()
+        return Next.PROMPT
+    chat.attached.append(take_file(chat, file_named(argument)))
     chat.screen.tell("It goes before your next message.")
     return Next.PROMPT
 
@@ -38,7 +47,7 @@ def editor(chat: Chat, argument: str) -> Next:
     elif chat.shows_drafts:
         chat.draft = text
     else:
-        chat.conversation.ask(text)
+        chat.conversation.ask(with_files(chat, text))
         return Next.ANSWER
     return Next.PROMPT
 
@@ -81,6 +90,7 @@ def save(chat: Chat, argument: str) -> Next:
     """Write the conversation to a file, as Markdown."""
     if not argument:
         raise UsageError("/save needs the name of a file.")
+    argument = file_named(argument)
     turns = len(chat.conversation.path())
     if not turns:
         raise UsageError("Nothing was said yet.")
@@ -95,6 +105,38 @@ def save(chat: Chat, argument: str) -> Next:
     return Next.PROMPT
 
 
+@command("/load FILE")
+def load(chat: Chat, argument: str) -> Next:
+    """Take in a conversation from a file, as a branch beside this one (of /save, `tfm history export`, or others)."""
+    if not argument:
+        raise UsageError("/load needs the name of a file.")
+    argument = file_named(argument)
+    stored = read_conversation(argument, chat.source.hashes["model_hash"])
+    loaded = tree_of(stored, lambda answer: _says_its_text(chat, answer), new_key())
+    if not loaded.nodes:
+        raise UsageError(f"{argument} holds no turn.")
+    if chat.engine.tokenizer is not None:
+        chat.engine.prompt_ids(loaded.messages())  # a system prompt without a place in the template is told now
+    before, system = chat.conversation.tip, chat.conversation.system
+    chat.conversation.take_in(loaded)
+    back = f"; /switch {chat.conversation.name(before)} goes back" if before is not None else ""
+    chat.screen.tell(f"Loaded {count(len(loaded.nodes), 'turn')} from {argument}{back}.")
+    if loaded.system != system:
+        was = f" (before: {one_line(system)})" if system else ""
+        chat.screen.tell(f"System prompt: {one_line(loaded.system) or 'none'}{was}")
+    for line in whereabouts(chat.conversation):
+        chat.screen.tell(line)
+    return Next.PROMPT
+
+
+def _says_its_text(chat: Chat, answer: Kept) -> bool:
+    """Whether the ids of an answer from a file are those of its text and nothing else: no control token among them."""
+    ids, tokenizer = answer.ids, chat.engine.tokenizer
+    if not ids or tokenizer is None or any(id >= tokenizer.vocab_size or tokenizer.is_control(id) for id in ids):
+        return False
+    return tokenizer.decode(ids) == answer.text
+
+
 def last_answer(chat: Chat) -> str:
     """The text of the last answer, without thoughts. Raises UsageError when there is none."""
     for turn in reversed(chat.conversation.path()):
@@ -106,9 +148,9 @@ def last_answer(chat: Chat) -> str:
 
 def as_markdown(conversation: Conversation) -> str:
     """The turns of the branch that is in sight, each under a heading of its role."""
-    parts = [("System", conversation.system)] if conversation.system else []
+    parts: list[Section] = [("System", conversation.system, False)] if conversation.system else []
     for turn in conversation.path():
-        parts.append(("User", turn.prompt))
+        parts.append(("User", turn.prompt, False))
         if turn.answer is not None:
-            parts.append(("Assistant (cut)" if turn.cut else "Assistant", turn.answer.content))
-    return "\n".join(f"## {role}\n\n{text.strip(chr(10))}\n" for role, text in parts)
+            parts.append(("Assistant", turn.answer.content, turn.cut))
+    return written(parts)

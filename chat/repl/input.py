@@ -68,9 +68,9 @@ class Lines:
         return unfenced(text)
 
     def _line(self, prompt: str) -> str:
-        self._ask(prompt)
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # before a person can see the prompt
         try:
+            self._ask(prompt)
             line = self._stdin.buffer.readline()
         finally:
             signal.signal(signal.SIGINT, before)

@@ -4,10 +4,9 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
-from chat import models
 from chat.answer import Interrupt
 from chat.grounding import Grounding
-from chat.loading import load, system_prompt
+from chat.loading import answering, place_of, system_prompt
 from chat.repl.attach import with_files
 from chat.repl.commands import Next, dispatch, is_command
 from chat.repl.compare import carry_out
@@ -37,8 +36,8 @@ def talk(
     system = system_prompt(settings)
     opened = open_session(settings, screen.report, session, last, to_person=stdin.isatty())
     settings = opened.settings
-    directory = models.resolve(settings["model"])
-    engine = load(directory, settings, screen, loader)
+    directory = place_of(settings)
+    engine, settings = answering(directory, settings, screen, loader)
     grounding = Grounding(directory, engine, screen)
     grounding.check(settings)
     source = Source(engine, directory)
@@ -56,7 +55,9 @@ def _hold(chat: Chat, opened: Opened, stdin: TextIO) -> int:
         return converse(chat, reader_for(screen, stdin, history_file()), interactive=False)
     escapes = screen.person.fileno() if screen.person.isatty() and not screen.plain else None
     with restored(stdin, escapes):
-        screen.tell(f"{chat.engine.info.name} ({chat.engine.info.parameters / 1e6:.1f}M). /help shows what you can do.")
+        info = chat.engine.info
+        what = f"({info.parameters / 1e6:.1f}M)" if info.parameters else f"at {info.path}"
+        screen.tell(f"{info.name} {what}. /help shows what you can do.")
         for line in opened.remarks():
             screen.tell(line)
         for remark in chat.engine.remarks():
@@ -69,7 +70,7 @@ def _hold(chat: Chat, opened: Opened, stdin: TextIO) -> int:
 def converse(chat: Chat, reader: Reader, *, interactive: bool) -> int:
     """The loop. A pipe gets the exit code of its first error; a person has read it and goes on."""
     failed = presses = 0
-    chat.shows_drafts = reader.shows_drafts
+    chat.shows_drafts, chat.typed = reader.shows_drafts, interactive
     with Interrupt() as interrupt:
         while True:
             interrupt.clear()
@@ -78,7 +79,7 @@ def converse(chat: Chat, reader: Reader, *, interactive: bool) -> int:
                 draft, chat.draft = chat.draft, ""
                 line = reader.read(draft)
                 presses = 0
-                if _take(chat, line, interrupt, typed=interactive) is Next.QUIT:
+                if _take(chat, line, interrupt) is Next.QUIT:
                     return failed
             except EOFError:
                 if interactive:
@@ -98,15 +99,15 @@ def converse(chat: Chat, reader: Reader, *, interactive: bool) -> int:
                 return INTERRUPTED
 
 
-def _take(chat: Chat, line: str, interrupt: Interrupt, *, typed: bool) -> Next:
-    """One message or command. typed: a person wrote it, so that @file in it means a file."""
+def _take(chat: Chat, line: str, interrupt: Interrupt) -> Next:
+    """One message or command."""
     if not line.strip():
         return Next.PROMPT
     following = Next.ANSWER
     if is_command(line):
         following = dispatch(chat, line)
     else:
-        chat.conversation.ask(with_files(chat, line, mentions=typed))
+        chat.conversation.ask(with_files(chat, line))
     if following is Next.ANSWER:
         chat.answer(interrupt)
     elif following is Next.CONTINUE:

@@ -1,5 +1,6 @@
 """The slash commands for a question at the shell: its command alone, and running it when the person says so."""
 
+from chat.repl.attach import with_files
 from chat.repl.file_commands import last_answer
 from chat.repl.registry import Next, command
 from chat.repl.state import Chat
@@ -12,7 +13,7 @@ def only_command(chat: Chat, argument: str) -> Next:
     """Ask for a command and see it alone; nothing is run."""
     if not argument:
         raise UsageError("/cmd needs a question.", "For example: /cmd find files larger than 100 MB")
-    chat.conversation.ask(argument)
+    chat.conversation.ask(with_files(chat, argument))
     chat.only_command = True
     return Next.ANSWER
 

@@ -15,15 +15,15 @@ from chat.sessions.store import Question
 from chat.settings import Settings
 from chat.shell_command import CommandOnly
 from engine.context import Fit
-from engine.errors import ContextOverflow, TfmError
+from engine.errors import ContextOverflow, TfmError, UsageError
 from engine.events import Finish
 from engine.params import SamplingParams
 from engine.template import Message
 from engine.thinking import with_thoughts
 
 if TYPE_CHECKING:
+    from chat.backend import Backend
     from chat.repl.compare import Comparison
-    from engine.api import Engine
 
 DEFAULT_OVERFLOW = "drop-oldest"
 LARGEST_SEED = 2**63
@@ -34,7 +34,7 @@ class Chat:
 
     def __init__(
         self,
-        engine: "Engine",
+        engine: "Backend",
         settings: Settings,
         screen: Screen,
         conversation: Conversation | str = "",
@@ -53,13 +53,16 @@ class Chat:
         self.last: Finish | None = None
         self.draft = ""  # what the next input line is to begin with
         self.shows_drafts = False  # whether the input can begin with something
+        self.typed = False  # whether a person writes what comes, so that @file in it means a file
         self.attached: list[str] = []  # texts of files that go before the next message
+        self.taken: list[str] = []  # those that went into the last one, until it is sent
         self.only_command = False  # whether of the next answer only its command is shown
         self.comparison: Comparison | None = None
         # What can never work is told now, not at the first answer: a --logit-bias that names no token, a model
         # without a template, a system prompt that has no place in it.
         self.settings.sampling(engine)
-        engine.prompt_ids(self.conversation.messages())
+        if engine.tokenizer is not None:
+            engine.prompt_ids(self.conversation.messages())
 
     @property
     def overflow(self) -> str:
@@ -92,7 +95,9 @@ class Chat:
 
     def go_on(self, interrupt: Interrupt) -> None:
         """Go on with the last answer, within the same turn. Raises TfmError, and nothing has changed, when there is
-        no room for that."""
+        no room for that, or when a server answers, which cannot go on."""
+        if self.engine.tokenizer is None:
+            raise UsageError("/continue cannot be done with a server: each answer begins anew.", "/regen asks again.")
         turn = self.conversation.reopen()
         assert turn is not None and turn.answer is not None, "/continue has seen to it"
         if turn.answer.ids is None:  # of another model
@@ -107,7 +112,7 @@ class Chat:
         answer, renderer = Answer(), self._renderer(turn)
         recording = self.keeper.begin(turn, lambda: self._question(turn, params, turn.answer))
         if turn.answer is not None:
-            renderer.feed(turn.answer.content)  # what is styled goes on in the style in which it was cut
+            renderer.resume(turn.answer.content)
         events = self.engine.chat(messages, params, overflow=self.overflow, prefill=begun, cancelled=interrupt)
         try:
             folded = self.settings["hide_thinking"]
@@ -151,7 +156,9 @@ class Chat:
             fit = self._fit(params, begun)
         except TfmError:
             self.conversation.withdraw()
+            self.attached, self.taken = [*self.taken, *self.attached], []
             raise
+        self.taken = []
         if fit.dropped:
             dropped = self.conversation.forget(fit.dropped, fit.dropped_tokens)
             are = "is" if dropped.first == dropped.last else "are"
@@ -210,7 +217,7 @@ class Chat:
         self.last = answer.finish
         run = Run(params, answer.finish)
         cut = run.reason == "interrupted"
-        if cut and not answer.ids:
+        if cut and not answer.has_begun:
             self.conversation.abandon()
             return False
         ids, content = begun + answer.ids, answer.content
@@ -224,7 +231,7 @@ class Chat:
         why = why_it_ended(answer.finish, params.max_new_tokens, self.engine.context)
         if self.conversation.waits:
             why = "(cut before the answer began; /regen asks again)"
-        elif answer.finish is None or answer.finish.reason in ("interrupted", "length"):
+        elif self.engine.tokenizer and (answer.finish is None or answer.finish.reason in ("interrupted", "length")):
             why += "; /continue goes on"
         if why:
             self.screen.tell(why)

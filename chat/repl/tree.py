@@ -30,7 +30,7 @@ def draw(conversation: Conversation, width: int) -> Iterator[str]:
     for turn in conversation.nodes:
         followers.setdefault(turn.parent, []).append(turn)
     here, wide = set(conversation.path()), width >= WIDE
-    asked: set[str] = set()  # prompts that stand there already: another answer shows only itself
+    asked: set[str] = set()  # prompts that stand there already
     waiting = _marked(followers[None], "", wide)
     while waiting:
         turn, mark, below = waiting.pop()
@@ -57,13 +57,11 @@ def _marked(turns: list[Turn], indent: str, wide: bool) -> list[tuple[Turn, str,
 
 
 def _said(turn: Turn, room: int, wide: bool, known: bool) -> str:
-    """Prompt and answer in `room` columns; in a narrow one the prompt, or the answer where the prompt is known."""
+    """Prompt and answer in `room` columns; where there is room for one alone, the answer if the prompt is known."""
     answer = f"-> {_flat(turn.answer.content)}" if turn.answer is not None else ""
     prompt = _flat(turn.prompt)
-    if known and answer:
-        return _clip(answer, room)
     if not wide or not answer:
-        return _clip(prompt, room)
+        return _clip(answer if known and answer else prompt, room)
     prompt = _clip(prompt, max(room // 2, room - cell_len(answer) - 1))
     return f"{prompt} {_clip(answer, room - cell_len(prompt) - 1)}"
 
@@ -78,6 +76,17 @@ def _counts(turn: Turn, wide: bool) -> str:
     cut = ", cut" if turn.cut else ""
     dropped = f"; {turn.dropped.turns} dropped before" if turn.dropped else ""
     return f" ({count(tokens, 'token')}{cut}{dropped})"
+
+
+def whereabouts(conversation: Conversation) -> Iterator[str]:
+    """Where one is: the last turn of the branch, in a line or two."""
+    turn = conversation.tip
+    if turn is None:
+        yield "The next prompt begins anew."
+        return
+    yield f"Turn {len(turn.path())} ({conversation.name(turn)}): {one_line(turn.prompt)}"
+    if turn.answer is not None:
+        yield f"-> {one_line(turn.answer.content)}"
 
 
 def one_line(text: str, columns: int = LINE) -> str:

@@ -1,8 +1,9 @@
 """The slash commands that move in the tree of turns: another answer, other words, other ways on, and back."""
 
+from chat.repl.attach import with_files
 from chat.repl.registry import Next, command, count
 from chat.repl.state import Chat
-from chat.repl.tree import draw, one_line
+from chat.repl.tree import draw, one_line, whereabouts
 from engine.errors import UsageError
 
 
@@ -43,10 +44,10 @@ def edit(chat: Chat, argument: str) -> Next:
     digits = argument.split(maxsplit=1)[0] if argument else ""
     text = argument[len(digits) + 1 :]
     number = _number(digits, "/edit")
-    if text.strip():
-        chat.conversation.edit(number, text.strip("\r\n") if "\n" in text.strip() else text.strip())
-        return Next.ANSWER
     prompt = chat.conversation.turn(number).prompt
+    if text.strip():
+        chat.conversation.edit(number, with_files(chat, text))
+        return Next.ANSWER
     if not chat.shows_drafts:
         raise UsageError(f'Turn {number} was "{one_line(prompt)}".', f"/edit {number} TEXT asks it in other words.")
     chat.draft = f"/edit {number} {prompt}"
@@ -74,10 +75,8 @@ def switch(chat: Chat, argument: str) -> Next:
     if not argument:
         raise UsageError("/switch needs an id.", "/tree shows them.")
     chat.conversation.switch(argument)
-    turn = chat.conversation.path()[-1]
-    chat.screen.tell(f"Turn {len(turn.path())} ({chat.conversation.name(turn)}): {one_line(turn.prompt)}")
-    if turn.answer is not None:
-        chat.screen.tell(f"-> {one_line(turn.answer.content)}")
+    for line in whereabouts(chat.conversation):
+        chat.screen.tell(line)
     return Next.PROMPT
 
 

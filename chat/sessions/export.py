@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from chat.sessions import transcript
 from chat.sessions.kept import Conversation, Kept
 from chat.sessions.provenance import record
 from engine.thinking import CLOSE
@@ -18,18 +19,15 @@ def exported(conversation: Conversation, form: str) -> Any:
     if form == "markdown":
         return markdown(conversation)
     if form == "sharegpt":
-        said = [{"from": SPEAKERS[m.role], "value": m.text} for m in conversation.path() if m.text]
+        path = [message for message in conversation.path() if message.text or message.role != "system"]
+        said = [{"from": SPEAKERS[message.role], "value": message.text} for message in path]
         return {"id": conversation.session.id, "conversations": said}
     return {"session": asdict(conversation.session), "messages": [message_record(m) for m in conversation.messages]}
 
 
 def markdown(conversation: Conversation) -> str:
     """A document with a section for each message."""
-    parts = [f"# {conversation.session.title}"]
-    for message in conversation.path():
-        cut = " (cut)" if message.cut else ""
-        parts += [f"## {message.role}{cut}", message.text.strip("\n")]
-    return "\n\n".join(parts) + "\n"
+    return transcript.written(((m.role, m.text, m.cut) for m in conversation.path()), conversation.session.title)
 
 
 def message_record(message: Kept) -> dict[str, Any]:
@@ -48,18 +46,15 @@ def message_record(message: Kept) -> dict[str, Any]:
 
 
 def judged(conversation: Conversation) -> Iterator[dict[str, Any]]:
-    """Conversations to learn from, as the trainer reads them: each ends with an answer that was judged good or was
-    corrected, and that no other such answer follows.
+    """Conversations to learn from, as the trainer reads them: one for each answer that was judged good or was
+    corrected, which stands last. What nobody judged stands before it as it was said: to be read, not to be learned.
 
     A corrected answer stands as it should have been. One that was judged bad is never shown as what to say, nor one
     that was cut: the turns up to it are left out.
     """
-    wanted = [m for m in conversation.messages if m.judgement is not None and m.judgement.verdict != "bad"]
-    paths = [conversation.path(message.id) for message in wanted]
-    above = {message.id for path in paths for message in path[:-1]}
-    for path in paths:
-        if path[-1].id not in above:
-            yield {"messages": _lesson(path)}
+    for message in conversation.messages:
+        if message.judgement is not None and message.judgement.verdict != "bad":
+            yield {"messages": _lesson(conversation.path(message.id))}
 
 
 def _lesson(path: list[Kept]) -> list[dict[str, str]]:

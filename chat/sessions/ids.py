@@ -1,6 +1,6 @@
 """Names of sessions: eight characters that sort by time and can be typed; a part from the start is enough."""
 
-import secrets
+import os
 import time
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: nothing in it looks like something else
@@ -11,8 +11,9 @@ LENGTH = 8
 
 def new_id(now: float | None = None) -> str:
     """Six characters of the second, two by chance. Two of the same second may be alike: the store tries again."""
+    random = int.from_bytes(os.urandom(2)) % (1 << RANDOM_BITS)
     seconds = int(time.time() if now is None else now) - EPOCH
-    number = (seconds << RANDOM_BITS | secrets.randbits(RANDOM_BITS)) % (1 << 5 * LENGTH)
+    number = (seconds << RANDOM_BITS | random) % (1 << 5 * LENGTH)
     return "".join(ALPHABET[number >> shift & 31] for shift in range(5 * (LENGTH - 1), -1, -5))
 
 

@@ -1,4 +1,4 @@
-"""The journal: while an answer streams, what has come of it is on the disk a tenth of a second later.
+"""The journal: while an answer streams, what has come of it is on the disk a twentieth of a second later.
 
 A thread of its own writes it, so that the stream never waits for the disk and a model that pauses delays nothing.
 Each write appends what is new: its cost does not grow with the answer. `fold` makes a killed answer whole again.
@@ -18,7 +18,7 @@ from engine.events import TextDelta
 if TYPE_CHECKING:
     from chat.sessions.store import Store
 
-INTERVAL_SECONDS = 0.1  # what is promised is 0.25; a busy machine wakes the thread late
+INTERVAL_SECONDS = 0.05  # what is promised is 0.25; a busy machine wakes the thread late
 
 
 class Journal:
@@ -79,7 +79,7 @@ def fold(db: sqlite3.Connection, message: int, gone: Callable[[str], bool] = lam
     more, more_ids = journal_of(db, message)
     ids = (*unpack_ids(row[1]), *more_ids)
     db.execute("DELETE FROM journal WHERE message = ?", (message,))
-    if not ids:
+    if not ids and not row[0] + more:  # the text of a server has no ids
         db.execute("UPDATE sessions SET head = (SELECT parent FROM messages WHERE id = ?1) WHERE head = ?1", (message,))
         db.execute("DELETE FROM messages WHERE id = ?", (message,))
         return False
@@ -91,12 +91,19 @@ def fold(db: sqlite3.Connection, message: int, gone: Callable[[str], bool] = lam
 
 
 def recover(store: "Store") -> list[str]:
-    """Fold the answers whose processes were killed; the sessions of those that have words. Does nothing, and reads
-    nothing, when there are none."""
+    """Fold the answers whose processes were killed. The sessions of those that have words and that a person may want
+    to go on with: what ended a `tfm run` was mostly a script, so its answer is kept, but not offered.
+
+    Does nothing, and reads nothing, when there are none.
+    """
     with store.reading() as db:
-        unfinished = db.execute("SELECT id, session, writer FROM messages WHERE complete = 0").fetchall()
-    killed = [(message, session) for message, session, writer in unfinished if is_gone(writer)]
+        unfinished = db.execute(
+            "SELECT m.id, m.session, writer, json_extract(settings, '$.by') = 'run' FROM messages m"
+            " LEFT JOIN runs ON message = m.id WHERE complete = 0 ORDER BY number"
+        ).fetchall()
+    killed = {message: (session, scripted) for message, session, writer, scripted in unfinished if is_gone(writer)}
     if not killed:
         return []
     with store.writing() as db:
-        return list(dict.fromkeys(session for message, session in killed if fold(db, message, is_gone)))
+        kept = [killed[message] for message in killed if fold(db, message, is_gone)]
+    return list(dict.fromkeys(session for session, scripted in kept if not scripted))

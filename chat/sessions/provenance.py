@@ -19,23 +19,27 @@ from engine.events import Finish
 from engine.params import SamplingParams
 
 if TYPE_CHECKING:
-    from engine.api import Engine
+    from chat.backend import Backend
 
 # Settings that a session takes up again when it goes on; its system prompt stands among its messages.
 RESUMED_TABLES = ("model", "sampling", "context")
-NOT_RESUMED = ("system", "system_file", "preset")
+NOT_RESUMED = ("system", "system_file", "preset", "offline")
 PATHS = ("model", "adapter", "template")
+ON_A_SERVER = "server"  # in place of a hash
 
 
 class Source:
-    """Where the answers of one process come from: the engine and the directory of its model."""
+    """Where the answers of one process come from: the engine and the directory of its model, which a server keeps to
+    itself (None)."""
 
-    def __init__(self, engine: "Engine", directory: Path) -> None:
+    def __init__(self, engine: "Backend", directory: Path | None) -> None:
         self._engine, self._directory = engine, directory
 
     @cached_property
     def hashes(self) -> dict[str, str]:
         """What tells whether the model and its template are the same as then."""
+        if self._directory is None:
+            return {"model_hash": ON_A_SERVER, "template_hash": ""}
         adapter = [self._engine.info.adapter] if self._engine.info.adapter else []
         template = self._engine.template.digest if self._engine.template is not None else ""
         return {"model_hash": fingerprint(self._directory, *adapter), "template_hash": template}
@@ -43,20 +47,31 @@ class Source:
     def conditions(self, params: SamplingParams, overflow: str) -> dict[str, Any]:
         """Everything that was loaded and set."""
         info = self._engine.info
+        if self._directory is None:
+            told = {"model": info.name, "server": info.path, "context": self._engine.context or None}
+            return {**told, "overflow": overflow, "sampling": params.as_dict(), **self.hashes}
         return {
             "model": info.name, "model_path": str(self._directory.absolute()), "adapter": info.adapter or None,
             "template": info.template, "dtype": info.dtype, "device": info.device, "threads": info.threads,
-            "quantisation": info.quantisation or None, "context": self._engine.context, "overflow": overflow,
+            "kv": info.kv, "quant": info.quant, "quantisation": info.quantisation or None,
+            "context": self._engine.context, "overflow": overflow,
             "sampling": params.as_dict(), **self.hashes,
         }  # fmt: skip
 
     def question(
         self, turn: Turn, system: str, params: SamplingParams, settings: Settings, *, overflow: str, raw: bool = False,
-        text: str = "", ids: Sequence[int] = (),
+        text: str = "", ids: Sequence[int] = (), by: str = "chat",
     ) -> Question:  # fmt: skip
-        """A turn as the store takes it, before its answer. text, ids: how the answer was made to begin."""
-        held = self.conditions(params, overflow) | {"raw": raw, "chosen": chosen(settings)}
+        """A turn as the store takes it, before its answer. text, ids: how the answer was made to begin. by: the
+        command that asks, "chat" or "run".
+
+        An answer that is there already and has no ids came from a file: the hashes are empty, as this model did not
+        make it.
+        """
+        held = self.conditions(params, overflow) | {"raw": raw, "by": by, "chosen": chosen(settings)}
         hashes = held.pop("model_hash"), held.pop("template_hash")
+        if turn.answer is not None and turn.answer.ids is None:
+            hashes = "", ""
         found = {"examples": turn.found.records(), "why": turn.found.why}
         dropped = asdict(turn.dropped) if turn.dropped is not None else None
         return Question(turn.prompt, system, self._engine.info.name, held, *hashes, found, dropped, text, ids)
@@ -108,9 +123,11 @@ def chosen(settings: Settings) -> dict[str, Any]:
         value = settings.values[name]
         if setting.table not in RESUMED_TABLES or name in NOT_RESUMED:
             continue
-        if value.rank > Rank.FILE or name == "model":
+        if value.rank > Rank.FILE or name in ("model", "server"):
             held = list(value.value) if isinstance(value.value, tuple) else value.value
-            if name in PATHS and isinstance(held, str) and Path(held).exists():
+            if name == "server":
+                held = held or ""  # none, and so it stays: TFM_SERVER does not take over what was said here
+            elif name in PATHS and not settings["server"] and isinstance(held, str) and Path(held).exists():
                 held = str(Path(held).absolute())
             taken[name] = held
     return taken

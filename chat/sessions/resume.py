@@ -38,7 +38,8 @@ class Opened:
             lines.append(f"Session {session.id}, {session.messages} messages: {session.title}")
             path = self.stored.path() if self.stored else []
             if path and path[-1].cut:
-                lines.append(f"Its last answer was cut after {len(path[-1].ids or ())} tokens: /continue goes on.")
+                after = f" after {len(path[-1].ids)} tokens: /continue goes on" if path[-1].ids else ""
+                lines.append(f"Its last answer was cut{after}.")
         for other in self.killed:
             if session is None or other != session.id:
                 lines.append(f"An answer was cut when tfm was killed: `tfm chat --session {other}` goes on with it.")
@@ -93,25 +94,42 @@ def conversation_of(opened: Opened, system: str, source: Source) -> Conversation
     if opened.stored is None:
         return Conversation(system)
     model_hash = source.hashes["model_hash"]
-    by_id, turns = opened.stored.by_id, dict[int, Turn]()
-    conversation = Conversation()
-    for message in opened.stored.messages:
-        waits = message.role == "user" and not any(m.parent == message.id for m in opened.stored.messages)
-        if message.role == "system" or (message.role == "user" and not waits):
-            continue
-        prompt = message if waits else by_id[message.parent or 0]
-        turn = _turn(prompt, None if waits else message, _answer_above(prompt, by_id, turns), model_hash)
-        conversation.nodes.append(turn)
-        turns[message.id] = turn
-        opened.keeper.know(turn.prompt_key, prompt.id)
-        if not waits:
-            opened.keeper.know(turn.answer_key, message.id)
-    path = opened.stored.path()
-    conversation.tip = next((turns[m.id] for m in reversed(path) if m.id in turns), None)
+
+    def is_own(answer: Kept) -> bool:
+        return bool(answer.ids and answer.generations) and answer.generations[-1].model_hash == model_hash
+
+    conversation = tree_of(opened.stored, is_own, "stored", opened.keeper.know)
     if max(opened.settings.values[name].rank for name in ("system", "system_file")) >= Rank.FLAG:
         conversation.system = system
-    else:
-        conversation.system = next((m.text for m in reversed(path) if m.role == "system"), "")
+    return conversation
+
+
+def tree_of(
+    stored: Stored, is_own: Callable[[Kept], bool], name: str, know: Callable[[str, int], None] | None = None
+) -> Conversation:
+    """A stored tree as a conversation that can go on, and stands where it stood.
+
+    is_own: whether the ids of an answer may be used. name: with the number of a message, the key of its turn; `know`
+    is told both.
+    """
+    conversation, turns = Conversation(), dict[int, Turn]()
+    followed = {message.parent for message in stored.messages}
+    for message in stored.messages:
+        waits = message.role == "user" and message.id not in followed
+        if message.role == "system" or (message.role == "user" and not waits):
+            continue
+        prompt = message if waits else stored.by_id[message.parent or 0]
+        turn = _turn(prompt, None if waits else message, _answer_above(prompt, stored.by_id, turns), is_own(message))
+        turn.prompt_key, turn.answer_key = f"{name} {prompt.id}", turn.answer_key if waits else f"{name} {message.id}"
+        conversation.nodes.append(turn)
+        turns[message.id] = turn
+        if know is not None:
+            know(turn.prompt_key, prompt.id)
+            if not waits:
+                know(turn.answer_key, message.id)
+    path = stored.path()
+    conversation.tip = next((turns[m.id] for m in reversed(path) if m.id in turns), None)
+    conversation.system = next((m.text for m in reversed(path) if m.role == "system"), "")
     return conversation
 
 
@@ -122,13 +140,11 @@ def _answer_above(message: Kept, by_id: Mapping[int, Kept], turns: Mapping[int, 
     return None if parent is None else turns[parent]
 
 
-def _turn(prompt: Kept, answer: Kept | None, parent: Turn | None, model_hash: str) -> Turn:
-    turn = Turn(prompt.text, parent, prompt_key=f"stored {prompt.id}")
+def _turn(prompt: Kept, answer: Kept | None, parent: Turn | None, is_own: bool) -> Turn:
+    turn = Turn(prompt.text, parent)
     if answer is None:
         return turn
-    is_same = bool(answer.generations) and answer.generations[-1].model_hash == model_hash
-    turn.answer_key = f"stored {answer.id}"
-    turn.answer = Message("assistant", answer.text, answer.ids if is_same else None)
+    turn.answer = Message("assistant", answer.text, answer.ids if is_own else None)
     turn.cut = answer.cut
     if answer.found is not None:
         examples = tuple(Example(**example) for example in answer.found["examples"])

@@ -130,8 +130,8 @@ class Attention(nn.Module):
         batch, count, _ = x.shape
         q, k, v = self._heads(x, step)
         if cache is not None:
-            k, v = cache.write(k, v)
-        if step.last is not None:
+            k, v = cache.write(k, v, step.last)
+        elif step.last is not None:
             k, v = k[:, :, -step.last :], v[:, :, -step.last :]
         if self.score is None and self.cap is None:
             mixed = attend(q, k, v, step.mask, step.is_causal, step.dropout, self.scale)

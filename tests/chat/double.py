@@ -93,6 +93,8 @@ class ScriptedEngine:
             template_source="built in",
             adapter="",
             quantisation="",
+            quant="none",
+            kv="auto",
         )
         self._seen: list[int] = []
 
@@ -125,7 +127,9 @@ class ScriptedEngine:
         def count(some: Sequence[Message]) -> int:
             return len(self.prompt_ids(some, prefill=prefill))
 
-        return fit(messages, count, self.context, params.max_new_tokens, overflow)
+        return fit(
+            messages, count, self.context, params.max_new_tokens, overflow, maximum=self.config.max_positions
+        )
 
     def spoken(self, messages: Sequence[Message], ids: Sequence[int], params: SamplingParams) -> tuple[str, str]:
         return "", self.tokenizer.decode(ids)

@@ -190,6 +190,8 @@ def test_an_error_shows_names_without_sending_them(
 
 VALUES: dict[str, str] = {
     "dtype": "float32",
+    "kv": "int8",
+    "quant": "q8_0",
     "context": "99",
     "device": "meta",
     "template": "chatml",
@@ -208,6 +210,7 @@ VALUES: dict[str, str] = {
 
 
 NOT_IN_A_PIPE = ("plain", "theme", "raw_output", "system_file", "ground", "hide_thinking", "history")
+OF_A_SERVER = ("server", "offline")  # tests/chat/test_server.py has one
 
 
 def effect(scripted: ScriptedEngine, capsys: pytest.CaptureFixture[str], *more: str) -> Any:
@@ -218,7 +221,7 @@ def effect(scripted: ScriptedEngine, capsys: pytest.CaptureFixture[str], *more: 
     return scripted.loaded, list(scripted.calls), shown.out, shown.err
 
 
-@pytest.mark.parametrize("name", [n for n in SETTINGS if n not in NOT_IN_A_PIPE])
+@pytest.mark.parametrize("name", [n for n in SETTINGS if n not in (*NOT_IN_A_PIPE, *OF_A_SERVER)])
 def test_every_flag_does_something(name: str, scripted: ScriptedEngine, capsys: pytest.CaptureFixture[str]) -> None:
     values = [] if SETTINGS[name].kind == "bool" else [VALUES.get(name, "3")]
     assert effect(scripted, capsys, flag(name), *values) != effect(scripted, capsys)
@@ -260,7 +263,7 @@ def test_what_weights_does_gets_all_its_arguments(name: str, monkeypatch: pytest
     received: list[tuple[str, list[str]]] = []
     module = ModuleType("weights.cli")
 
-    def main(arguments: list[str], name: str) -> int:
+    def main(arguments: list[str], name: str, judged: object) -> int:
         received.append((name, arguments))
         return 130
 

@@ -1,5 +1,6 @@
 """`tfm convert` and `--adapter`: what is written, what is refused, and with which code."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -50,6 +51,19 @@ def test_a_merged_model_is_written_and_its_name_is_the_answer(
     for name, tensor in before.items():  # every product B · A is 2, and the scale 4 / 2
         torch.testing.assert_close(after[name], tensor + 4 if "_proj" in name else tensor)
     assert (out / "tokenizer.model").read_text() == "a tokenizer"
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o007, 0o660)])
+def test_every_file_of_a_model_may_be_read_by_whom_the_umask_lets(
+    base: Path, tmp_path: Path, umask: int, mode: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        assert convert(base, "--merge", str(tmp_path / "adapter"), str(tmp_path / "merged")) == 0
+        written = [file.stat().st_mode & 0o777 for file in (tmp_path / "merged").glob("*.[js]*")]
+    finally:
+        os.umask(before)
+    assert len(written) > 1 and set(written) == {mode}
 
 
 def test_an_empty_directory_may_be_written_to(base: Path, tmp_path: Path) -> None:

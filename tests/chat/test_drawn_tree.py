@@ -193,8 +193,15 @@ def test_the_tree_shows_ways_answers_counts_and_where_one_is() -> None:
         ">  |  c  Which first? -> tar (3 tokens, cut; turn 1 dropped before)",
         "   |  d  日本語の質問です (no answer)",
         "   |- e  And zip? -> Both. (5 tokens)",
-        "   `- f  -> And zip? (8 tokens)",
+        "   `- f  And zip? -> And zip? (8 tokens)",
     ]
+
+
+@pytest.mark.parametrize("lines", [["/edit 1 one"], ["/compare top_k=1 top_k=2", "/compare take 2"], ["/regen"]])
+def test_another_answer_stands_in_the_tree_with_its_question(lines: list[str]) -> None:
+    talk = Talk(ScriptedEngine())
+    talk.feed("one", *lines)
+    assert [line.split("  ", 2)[2] for line in draw(talk.chat.conversation, 80)] == ["one -> one (3 tokens)"] * 2
 
 
 def test_the_tree_of_a_narrow_terminal_shows_prompts_and_the_answers_that_differ() -> None:

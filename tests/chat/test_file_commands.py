@@ -10,10 +10,11 @@ from test_commands import Streams
 
 from chat import clipboard
 from chat.clipboard import copy_text, takes_osc_52
+from chat.repl.attach import with_files
 from chat.repl.commands import Next, dispatch
 from chat.repl.file_commands import as_markdown, edited
 from chat.screen import Screen
-from engine.errors import UsageError
+from engine.errors import ContextOverflow, UsageError
 
 
 class Tty(io.StringIO):
@@ -41,16 +42,58 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
 
 
 def test_an_at_from_a_pipe_or_in_a_paste_is_only_text(tmp_path: Path) -> None:
-    from chat.repl.attach import with_files
-
     (tmp_path / "secret").write_text("the secret", encoding="utf-8")
     streams = Streams(ScriptedEngine())
     streams.feed(f"@{tmp_path}/secret")
     assert streams.sent[0][-1][1] == f"@{tmp_path}/secret"
+    streams.chat.typed = True
     paste = f"one\n@{tmp_path}/secret"
-    assert with_files(streams.chat, paste, mentions=True) == paste
-    assert with_files(streams.chat, f"see @{tmp_path}/secret", mentions=True) == "see the secret"
-    assert with_files(streams.chat, "ask @ada, me@home.org", mentions=True) == "ask @ada, me@home.org"
+    assert with_files(streams.chat, paste) == paste
+    assert with_files(streams.chat, f"see @{tmp_path}/secret") == "see the secret"
+    assert with_files(streams.chat, "ask @ada, me@home.org") == "ask @ada, me@home.org"
+
+
+def test_a_name_with_spaces_is_taken_as_a_shell_takes_it(tmp_path: Path) -> None:
+    (tmp_path / "two words").write_text("the words", encoding="utf-8")
+    (tmp_path / "it's").write_text("an apostrophe", encoding="utf-8")
+    streams = Streams(ScriptedEngine())
+    two = tmp_path / "two words"
+    for typed in (f'"{two}"', f"'{two}'", str(two), str(two).replace(" ", "\\ "), f"{tmp_path}/it's"):
+        assert streams.feed(f"/read {typed}") == 0
+    assert streams.chat.attached == ["the words"] * 4 + ["an apostrophe"]
+    streams.feed("/read none", "hello", f'/save "{tmp_path}/my talk.md"')
+    assert streams.sent[0][-1][1] == "hello" and (tmp_path / "my talk.md").is_file()
+    streams.chat.typed = True
+    assert with_files(streams.chat, f'see @"{two}", please') == "see the words, please"
+
+
+def test_a_file_that_no_message_can_hold_is_refused_at_once_with_the_counts(tmp_path: Path) -> None:
+    (tmp_path / "long").write_text("x" * 90, encoding="utf-8")
+    (tmp_path / "short").write_text("y" * 60, encoding="utf-8")
+    streams = Streams(ScriptedEngine(context=80), system="S" * 5)
+    with pytest.raises(ContextOverflow, match=r"long has 90 tokens.* has 101 tokens and the context 80 positions") as e:
+        dispatch(streams.chat, f"/read {tmp_path}/long")
+    assert "no more positions" in e.value.hint
+    dispatch(streams.chat, f"/read {tmp_path}/short")
+    with pytest.raises(ContextOverflow, match=r"short has 60 tokens.* has 133 tokens"):
+        dispatch(streams.chat, f"/read {tmp_path}/short")
+    assert streams.chat.attached == ["y" * 60]
+
+
+def test_files_wait_on_when_their_message_does_not_fit(tmp_path: Path) -> None:
+    (tmp_path / "short").write_text("y" * 60, encoding="utf-8")
+    streams = Streams(ScriptedEngine(context=80))
+    assert streams.feed(f"/read {tmp_path}/short", "x" * 40, "fits") == ContextOverflow.exit_code
+    assert streams.sent[-1][-1][1] == "y" * 60 + "\n\nfits"
+    assert streams.chat.attached == []
+
+
+@pytest.mark.parametrize("line", ["/edit 1 why?", "/cmd why?", "/compare top_k=1 top_k=2 -- why?"])
+def test_every_way_to_ask_takes_the_files_that_wait(line: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("its text", encoding="utf-8")
+    streams = Streams(ScriptedEngine())
+    streams.feed("first", f"/read {tmp_path}/file", line)
+    assert streams.sent[-1][-1][1] == "its text\n\nwhy?" and streams.chat.attached == []
 
 
 def test_save_writes_markdown_and_never_over_a_file(tmp_path: Path) -> None:

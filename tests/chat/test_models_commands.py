@@ -111,6 +111,9 @@ def test_memory_is_told_at_the_context_that_was_asked_for(root: Path, capsys: Ou
     assert whole["float32"]["weights"] == 4 * LLAMA_PARAMETERS == 2 * whole["bfloat16"]["weights"]
     assert whole["float32"]["cache"] == 32 * 1 * 2 * 8 * 4 == 2 * half["float32"]["cache"]
     assert shown(capsys, "talker", "--context", "9999")["memory"]["context"] == 32
+    numbers = 32 * 1 * 2 * 8
+    assert whole["kv"] == {"bf16": 2 * numbers, "int8": numbers + 32 * 1 * 2 * 4}
+    assert set(whole["quant"]) == {"q8_0", "q4_0"}
     assert run_app(["models", "show", "talker", "--context", "0"]) == 2
 
 

@@ -144,8 +144,8 @@ def test_the_models_settings_are_used_and_a_flag_wins() -> None:
 def test_the_settings_of_the_model_reach_its_loading() -> None:
     engine = ScriptedEngine()
     flags = {"dtype": "float32", "threads": "2", "context": "99", "template": "plain", "model": "M", "adapter": "A"}
-    run(engine, Request(["x"]), flags)
+    run(engine, Request(["x"]), flags | {"kv": "int8", "quant": "q8_0"})
     assert engine.loaded == {
         "path": Path("M"), "dtype": "float32", "device": "cpu", "threads": 2, "context": 99, "template": "plain",
-        "adapter": "A",
+        "adapter": "A", "kv": "int8", "quant": "q8_0",
     }  # fmt: skip

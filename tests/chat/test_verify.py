@@ -15,13 +15,16 @@ from chat import models
 from chat.cli import run_app
 from chat.model_facts import SOURCE
 from chat.verify import expected_hashes
+from engine.layers.quantised import tile_rows
 
 SHIPPED = models.shipped().get("default")
 needs_model = pytest.mark.skipif(SHIPPED is None, reason="no model ships with this copy")
 ALL = [
     "hashes", "shapes", "tokenizer", "injection", "template", "one pass", "KV cache", "chunked prefill", "batch",
-    "bfloat16",
+    "--kv int8", "bfloat16",
 ]  # fmt: skip
+QUANTISED = ["--quant q8_0", "--quant q4_0"] if tile_rows() is not None else []
+ALL += QUANTISED
 WEIGHTS = "model.safetensors"
 Output = pytest.CaptureFixture[str]
 
@@ -60,7 +63,7 @@ def test_hashes_from_a_pull_are_compared(copy: Path, capsys: Output) -> None:
     assert expected_hashes(copy) == {WEIGHTS: f"sha256:{digest[::-1]}"}
     code, rows, err = verified(capsys, copy)
     assert (code, rows["hashes"]["verdict"]) == (5, "differs")
-    assert err == "tfm: copy: 1 of 10 checks differ: hashes.\n"
+    assert err == f"tfm: copy: 1 of {len(ALL)} checks differ: hashes.\n"
 
 
 def without_tensor(copy: Path) -> None:
@@ -90,7 +93,7 @@ def wrong_template(copy: Path) -> None:
     ("spoil", "wrong"),
     [
         (without_tensor, ["shapes", "weights"]),
-        (without_numbers, ["one pass", "KV cache", "chunked prefill", "batch", "bfloat16"]),
+        (without_numbers, ["one pass", "KV cache", "chunked prefill", "batch", "--kv int8", "bfloat16", *QUANTISED]),
         (damaged_tokenizer, ["tokenizer"]),
         (wrong_template, ["template"]),
     ],

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from tiny import TINY, Spy, complete, finish_of, greedy, random_ids, text_of, tiny_model
 
 from engine.api import Engine
-from engine.cache import GROWTH, KVCache, PrefixCache
+from engine.cache import KVCache, PrefixCache
 from engine.decoder import DecoderLM
 from engine.errors import ContextOverflow, ModelError
 from engine.events import Finish, PrefillProgress, TextDelta
+from engine.kv_buffers import GROWTH, KVBuffers
 from engine.params import SamplingParams
 from engine.template import Message
 
@@ -38,7 +39,7 @@ def filled(model: Any, ids: list[int], **options: Any) -> KVCache:
 
 def kept(cache: KVCache) -> list[torch.Tensor]:
     """Copies of all that the cache holds."""
-    return [t[:, :, : cache.length].clone() for t in (*cache._keys, *cache._values)]
+    return [t.clone() for layer in cache._layers for t in layer.rows(cache.length)]
 
 
 # KVCache.
@@ -128,15 +129,15 @@ def test_an_exception_while_the_buffers_grow_changes_nothing(model: DecoderLM, m
     expected = read(model, more, filled(model, ids, limit=1000))
     for failing in range(2 * TINY.n_layers):
         cache = filled(model, ids, limit=1000)
-        before, calls, grow = kept(cache), iter(range(99)), KVCache._grown
+        before, calls, grow = kept(cache), iter(range(99)), KVBuffers._grown
 
-        def grown(self: KVCache, *rest: Any, calls: Any = calls, grow: Any = grow, failing: int = failing) -> Any:
+        def grown(*given: Any, calls: Any = calls, grow: Any = grow, failing: int = failing) -> Any:
             if next(calls) == failing:
                 raise MemoryError
-            return grow(self, *rest)
+            return grow(*given)
 
         with monkeypatch.context() as patch:
-            patch.setattr(KVCache, "_grown", grown)
+            patch.setattr(KVBuffers, "_grown", staticmethod(grown))
             with pytest.raises(MemoryError):
                 read(model, more, cache)
         assert cache.length == 250 and all(map(torch.equal, before, kept(cache)))

@@ -8,7 +8,7 @@ from engine import errors
 from engine.errors import TfmError
 
 CODES = {
-    "UsageError": 2, "ModelError": 3, "CheckpointError": 3, "TokenizerError": 3, "TemplateError": 3,
+    "UsageError": 2, "OutputError": 2, "ModelError": 3, "CheckpointError": 3, "TokenizerError": 3, "TemplateError": 3,
     "ContextOverflow": 4, "VerificationFailed": 5, "DataError": 6,
 }  # fmt: skip
 

@@ -4,19 +4,20 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny import KINDS, TINY, tiny_model
+from tiny import KINDS, OTHER_KINDS, TINY, tiny_model
 
 from engine.cache import KVCache
 from engine.checkpoint import MAPPED_BYTES
 from engine.generate import PREFILL_CHUNK
 from engine.hardware import DTYPES
-from engine.memory import BYTES, CHUNK, MAPPED, memory_of
+from engine.kv_buffers import SLACK
+from engine.memory import BYTES, CHUNK, MAPPED, SPARE, memory_of
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS | OTHER_KINDS)
 @pytest.mark.parametrize("dtype", BYTES)
 def test_weights_and_cache_are_those_of_the_model(kind: str, dtype: str) -> None:
-    config = KINDS[kind]
+    config = (KINDS | OTHER_KINDS)[kind]
     model, cache = tiny_model(config, dtype=DTYPES[dtype]), KVCache(config, limit=100, dtype=DTYPES[dtype])
     cache.reserve(100)
     told = memory_of(config, 100, dtype)
@@ -26,7 +27,7 @@ def test_weights_and_cache_are_those_of_the_model(kind: str, dtype: str) -> None
 
 
 def test_its_constants_are_those_of_the_engine() -> None:
-    assert (MAPPED, CHUNK) == (MAPPED_BYTES, PREFILL_CHUNK)
+    assert (MAPPED, CHUNK, SPARE) == (MAPPED_BYTES, PREFILL_CHUNK, SLACK + PREFILL_CHUNK)
     assert {name: torch.empty(0, dtype=kind).itemsize for name, kind in DTYPES.items()} == BYTES
 
 

@@ -27,6 +27,7 @@ from engine.gguf_blocks import KINDS, take_apart
 from engine.gguf_model import gguf_config, load_gguf_model
 from engine.layers import quantised
 from engine.layers.quantised import FEW, QuantisedEmbedding, QuantisedMatrix, tile_rows
+from engine.source import open_source
 
 pytestmark = pytest.mark.skipif(tile_rows() is None, reason="torch has no quick kernel for this processor")
 CONFIG = replace(TINY, vocab_size=416, d_model=64, head_dim=16, d_ff=96)
@@ -128,6 +129,8 @@ def test_a_model_that_is_kept_answers_as_the_dequantised_one(kind: str, shape: s
     assert isinstance(engine.model.embedding, QuantisedEmbedding) and engine.remarks() == ()
     dense = load_gguf_model(open_gguf(path), exact.config, torch.bfloat16, torch.device("cpu"))
     assert held(engine.model) < (0.75 if kind == "Q8_0" else 0.45) * held(dense)
+    told = open_source(path).weight_bytes(torch.bfloat16, keep=True)
+    assert told <= held(engine.model) < 1.1 * told  # rows are filled up to whole tiles
     for count in (3, FEW + 9):  # by the kernel, and by matrices made dense
         ids = random_ids(count, vocab_size=416)
         logits, roundings = exact.logits(ids), dense(torch.tensor([ids]))[0].float()

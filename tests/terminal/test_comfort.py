@@ -95,6 +95,25 @@ def test_a_file_is_inserted_by_its_name_and_told(home: Path) -> None:
     assert saved.startswith("## User\n\nbuy milk and bread\n\n## Assistant\n\nbuy milk and bread\n\n## User\n\nmilk")
 
 
+def test_a_saved_conversation_is_loaded_beside_the_one_at_hand(home: Path) -> None:
+    (home / "talk.md").write_text("## User\n\nmilk?\n\n## Assistant\n\nbread \x1b]0;x\x07\n", encoding="utf-8")
+    with chat(home, shell=f'cd {home} && exec "$@"') as terminal:
+        terminal.say("hello")
+        terminal.ready()
+        terminal.type("/load ta\t")
+        terminal.see("> /load talk.md")
+        terminal.type("\r")
+        terminal.see("Loaded 1 turn from talk.md; /switch a goes back.")
+        terminal.say("and?")
+        terminal.say("/context")
+        assert "2 turns" in terminal.text
+        terminal.say("/load nothing.md")
+        assert "nothing.md cannot be read" in terminal.text
+        terminal.say("/switch a")
+        terminal.see("-> hello")
+    assert b"\x1b]0" not in terminal.raw
+
+
 def test_the_editor_writes_the_next_message(home: Path) -> None:
     editor = home / "editor"
     editor.write_text('#!/bin/sh\necho "from the editor" >> "$1"\n', encoding="utf-8")
@@ -113,7 +132,7 @@ def test_the_editor_writes_the_next_message(home: Path) -> None:
         terminal.ready()
         editor.write_text("#!/bin/sh\nexit 3\n", encoding="utf-8")
         terminal.say("/editor")
-        assert "ended with code 3" in terminal.text
+        assert "ended with code 3" in " ".join(terminal.text.split())
 
 
 def test_copy_asks_the_terminal_for_the_last_answer_or_its_last_block(home: Path) -> None:

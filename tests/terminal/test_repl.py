@@ -48,8 +48,8 @@ def test_ctrl_c_in_a_long_prefill_shows_progress_and_returns_the_prompt(home: Pa
 
 def test_ctrl_c_at_any_moment_leaves_the_history_whole(home: Path) -> None:
     chance = random.Random(7)
-    with chat(home, engine={"answers": ["0123456789" * 5] * 12, "delay": 0.004, "prefill_delay": 0.01}) as terminal:
-        for turn in range(10):
+    with chat(home, engine={"answers": ["0123456789" * 5] * 22, "delay": 0.004, "prefill_delay": 0.01}) as terminal:
+        for turn in range(20):
             terminal.ready()
             terminal.type(f"turn {turn}\r")
             terminal.see(f"turn {turn}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from emulator import Terminal
 
-WIDE = "日本語のテキスト、한국어, 中文 and e\u0301 accents, naïve café, 👍 emoji. "
+WIDE = "日本語のテキスト、한국어, 中文 and e\u0301 accents, naïve café, 👍 emoji, مرحبا שלום. "
 LINES = [f"{n}. {WIDE}line {n} ends" for n in range(1, 60)]
 ANSWER = "# Title\n\n" + "\n".join(LINES) + "\n\n```python\nprint('日本語')  # 👍\n```\nThe end.\n"
 

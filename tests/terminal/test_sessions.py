@@ -41,6 +41,18 @@ def test_after_kill_9_the_next_chat_says_how_to_go_on_and_it_does(home: Path) ->
     assert "counting counting" in shown and shown.rstrip().endswith("and done")
 
 
+def test_a_run_that_was_ended_is_kept_and_the_next_chat_does_not_speak_of_it(home: Path) -> None:
+    with Terminal(home, "run", "count", engine={"answers": ["counting " * 99], "delay": 0.02}) as terminal:
+        terminal.see("counting counting counting")
+        os.kill(terminal.process.pid, signal.SIGTERM)
+        assert terminal.end() == -signal.SIGTERM
+    with Terminal(home, "chat") as terminal:
+        terminal.ready()
+        assert "killed" not in terminal.text
+    shown = tfm(home, "history", "show").stdout.decode()
+    assert "counting counting" in shown and ", cut" in shown
+
+
 def test_two_chats_on_one_store_keep_both_conversations(home: Path) -> None:
     slow = {"delay": 0.01}
     with Terminal(home, "chat", engine=slow) as first, Terminal(home, "chat", engine=slow) as second:

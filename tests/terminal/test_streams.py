@@ -117,17 +117,6 @@ def test_a_reader_that_leaves_is_no_error(arguments: list[str], home: Path) -> N
     assert (process.returncode, err) == (0, b"")
 
 
-def test_a_full_disk_is_told(home: Path) -> None:
-    with open("/dev/full", "wb") as full:
-        done = subprocess.run(
-            [*DRIVER, "{}", "run", "x"], stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE,
-            env=environment(home), cwd=ROOT, check=False, timeout=PATIENCE,
-        )  # fmt: skip
-    assert done.returncode == 1
-    assert b"No space left" in done.stderr
-    assert done.stderr.count(b"\n") == 1
-
-
 @pytest.mark.parametrize("close", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_do_no_harm(close: str, home: Path) -> None:
     with Terminal(home, "run", "hello", shell=f'"$@" {close}') as terminal:
@@ -192,3 +181,17 @@ def test_the_end_of_a_cut_answer_is_told_to_a_person_only(home: Path) -> None:
         terminal.end()
     assert "stopped: 2-token limit" in terminal.text
     assert tfm(home, "run", "hello", "-n", "2").stderr == b""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no full disk to write to")
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize("arguments", [["run", "hello"], ["run", "hello", "--json"], ["--help"], ["chat"]])
+def test_a_full_disk_is_one_sentence_and_no_bug(arguments: list[str], buffered: bool, home: Path) -> None:
+    shell = 'exec "$@" > /dev/full'
+    more = {} if buffered else {"PYTHONUNBUFFERED": "1"}
+    done = subprocess.run(
+        ["/bin/sh", "-c", shell, "sh", *DRIVER, "{}", *arguments],
+        input=b"hello\n", stderr=subprocess.PIPE, env=environment(home, **more), cwd=ROOT, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.decode() == "tfm: The output cannot be written: No space left on device.\n"

@@ -35,7 +35,7 @@ def test_an_earlier_turn_is_edited_in_the_input_line_and_the_old_one_stays(home:
             ">  `- c  one more -> third (5 tokens)",
         ]
         terminal.type("/edit 1\r")
-        terminal.see("> /edit 1 one more")
+        terminal.see("> /edit 1 one more", 2)
         terminal.type("\x03")  # given up: the line is emptied, and nothing is asked
         terminal.say("/switch b")
         terminal.see("-> second")
@@ -101,7 +101,7 @@ def test_what_goes_out_of_a_full_context_is_told_before_the_answer_and_found_aga
     with chat(home, "--context", "80", engine={"answers": answers}) as terminal:
         for line in ("one", "two", "three"):
             terminal.say(line)
-        seen = "".join(terminal.lines)
+        seen = " ".join(terminal.lines)
         told = seen.index("Turn 1 is no longer in the context (27 tokens), to make room (overflow drop-oldest).")
         assert told < seen.index("z" * 20)
         terminal.say("/context")

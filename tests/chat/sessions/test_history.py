@@ -302,8 +302,10 @@ def test_data_to_train_on_honours_what_was_judged(tfm: Tfm, scripted: ScriptedEn
     assert "no answer to learn from" in tfm("history", "export", "--format", "sft")[2]
     judge({"wrong": ("bad", None), "right": ("good", None), "meh": ("fixed", "better")})
     rows = [json.loads(line) for line in tfm("history", "export", "--format", "sft")[1].splitlines()]
-    assert [[m["content"] for m in row["messages"]] for row in rows] == [["Be good.", "b", "right", "c", "better"]]
-    (tmp_path / "judged.jsonl").write_text(json.dumps(rows[0]) + "\n")
+    assert [[m["content"] for m in row["messages"]] for row in rows] == [
+        ["Be good.", "b", "right"], ["Be good.", "b", "right", "c", "better"],
+    ]  # fmt: skip
+    (tmp_path / "judged.jsonl").write_text(json.dumps(rows[1]) + "\n")
     (read,) = read_file(tmp_path / "judged.jsonl", "chat", random.Random(0), Report(strict=True))
     assert len(read.messages) == 5, "the trainer reads it"
 

@@ -1,6 +1,7 @@
 """`tfm replay`: what was kept comes again, to the bit; and what does not is shown."""
 
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ from double import ScriptedEngine
 from listing import Tfm
 
 from chat import models
+from chat.replay import wrong_text
 from chat.sessions.resume import finish_of, params_of
+from chat.sessions.schema import store_path
 from chat.sessions.store import Store
 from engine.params import SamplingParams
 
@@ -73,6 +76,36 @@ def test_the_first_difference_is_shown_with_both_tokens_and_their_probabilities(
     tfm("run", "a")
     code, out, err = tfm("replay", last())
     assert code == 5 and told in out and "1 of 1" in err
+
+
+def test_a_text_that_is_not_that_of_its_ids_is_shown(tfm: Tfm, scripted: ScriptedEngine, tmp_path: Path) -> None:
+    scripted.answers = ["one two", "one two", "one two", "one two"]
+    tfm("run", "a", "--prefill", "I say ")
+    (tmp_path / "run.json").write_text(tfm("run", "a", "--prefill", "I say ", "--json")[1])
+    assert tfm("replay", str(tmp_path / "run.json"), "--verify")[0] == 0
+    assert tfm("replay", last(), "--verify")[0] == 0
+    scripted.answers = ["one two"] * 2
+    record = json.loads((tmp_path / "run.json").read_text()) | {"text": "I say one too"}
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    code, out, err = tfm("replay", str(tmp_path / "run.json"))
+    assert (code, err) == (5, "tfm: 1 of 1 answers are not the same.\n")
+    assert "line 1: its text says 'oo' where its ids say 'wo'" in out
+    with sqlite3.connect(store_path()) as db:
+        db.execute("UPDATE messages SET text = 'I say nothing' WHERE role = 'assistant'")
+    code, out, _ = tfm("replay", last())
+    assert code == 5 and "its text says 'nothing' where its ids say 'one two'" in out
+
+
+def test_the_text_before_a_stop_string_and_that_of_a_continued_answer_are_those_of_their_ids(
+    tfm: Tfm, scripted: ScriptedEngine
+) -> None:
+    stopped: dict[str, Any] = {"ids": list(map(ord, " one END")), "finish": {"reason": "stop"}}
+    assert wrong_text(stopped | {"text": "one "}, scripted) == ""  # type: ignore[arg-type]
+    assert "says ' e' where" in wrong_text(stopped | {"text": "on e"}, scripted)  # type: ignore[arg-type]
+    scripted.answers = ["0123456789", "56789", "01234", "56789"]
+    tfm("chat", "-n", "5", stdin="a\n/continue\n")
+    code, out, _ = tfm("replay", last(), "--verify")
+    assert (code, out.count("same")) == (0, 2)
 
 
 def test_another_template_is_said_first(tfm: Tfm, scripted: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,16 @@ def test_a_killed_answer_is_made_whole_and_marked_and_found(store: Store) -> Non
     assert [m.role for m in messages(store, empty)] == ["user"]
     assert [hit.session for hit in search(store, "partial", 5)] == [begun.session]
     assert [m.id for m in store.conversation(empty.session).path()] == [empty.prompt]
+
+
+def test_the_answer_of_a_run_that_was_killed_is_kept_and_not_offered(store: Store) -> None:
+    begun = store.begin(replace(question("a"), settings=SETTINGS | {"by": "run"}))
+    journalled(store, begun, "the partial answer")
+    with store.writing() as db:
+        db.execute("UPDATE messages SET writer = ?", (this_process().replace(f":{os.getpid()}:", ":999999999:"),))
+    assert recover(store) == []
+    answer = messages(store, begun)[-1]
+    assert (answer.text, answer.cut, answer.complete) == ("the partial answer", True, True)
 
 
 def test_a_journal_that_cannot_be_written_says_so_and_the_stream_goes_on(store: Store, monkeypatch: Any) -> None:

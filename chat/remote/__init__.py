@@ -1,0 +1,1 @@
+"""`--server`: conversations with a model that an OpenAI-compatible server runs."""
