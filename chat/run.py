@@ -71,7 +71,6 @@ class Request:
         if given:
             raise UsageError(f"{given[0]} has no place in --raw.", "A raw prompt is continued as it is.")
 
-
     def check_place(self, settings: Settings) -> None:
         """Raise UsageError for what a server cannot do."""
         given = ["--logprobs"] if self.logprobs is not None else ["--prefill"] if self.prefill is not None else []

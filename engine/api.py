@@ -226,9 +226,7 @@ class Engine:
         def count(some: Sequence[Message]) -> int:
             return len(self.prompt_ids(some, prefill=prefill))
 
-        return fit(
-            messages, count, self.context, params.max_new_tokens, overflow, maximum=self.config.max_positions
-        )
+        return fit(messages, count, self.context, params.max_new_tokens, overflow, maximum=self.config.max_positions)
 
     def generate(
         self, prompt: str | Sequence[int], params: SamplingParams, *, overflow: str = "error",

@@ -127,9 +127,7 @@ class ScriptedEngine:
         def count(some: Sequence[Message]) -> int:
             return len(self.prompt_ids(some, prefill=prefill))
 
-        return fit(
-            messages, count, self.context, params.max_new_tokens, overflow, maximum=self.config.max_positions
-        )
+        return fit(messages, count, self.context, params.max_new_tokens, overflow, maximum=self.config.max_positions)
 
     def spoken(self, messages: Sequence[Message], ids: Sequence[int], params: SamplingParams) -> tuple[str, str]:
         return "", self.tokenizer.decode(ids)
