@@ -105,7 +105,7 @@ class Prompt:
             completer=_completer(),
             complete_while_typing=False,
             key_bindings=_bindings(),
-            prompt_continuation=CONTINUATION,
+            prompt_continuation=_continuation,
             output=output,
             color_depth=None if screen.coloured else ColorDepth.DEPTH_1_BIT,
             enable_open_in_editor=True,  # Ctrl-X Ctrl-E
@@ -142,6 +142,11 @@ def history_file() -> Path:
     from platformdirs import user_state_path
 
     return user_state_path("tfm") / "history"
+
+
+def _continuation(width: int, line: int, wrapped: int) -> str:
+    """What stands before a further line of a message; a line that the terminal wrapped is no further one."""
+    return " " * len(CONTINUATION) if wrapped else CONTINUATION
 
 
 def _history(path: Path | None, screen: Screen) -> "History":

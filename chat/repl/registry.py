@@ -56,8 +56,10 @@ def find(name: str) -> Command:
     by_name = {n: c for c in COMMANDS.values() for n in (c.name, *c.aliases)}
     if name in by_name:
         return by_name[name]
-    near = get_close_matches(name, by_name, n=1)
-    hint = f"Did you mean {near[0]}?" if near else "/help lists the commands; a space before / sends it as text."
+    near = get_close_matches(
+        name.removeprefix("/"), [n.removeprefix("/") for n in by_name], n=1
+    )  # a slash is no likeness
+    hint = f"Did you mean /{near[0]}?" if near else "/help lists the commands; a space before / sends it as text."
     raise UsageError(f"There is no command {name}.", hint)
 
 

@@ -52,3 +52,13 @@ def test_an_error_breaks_between_words(home: Path) -> None:
         assert terminal.end() == 2
     assert len(terminal.lines) > 1
     assert " ".join(terminal.lines).startswith("tfm: --overflow must be one of error, drop-oldest, shift")
+
+
+def test_a_question_that_the_terminal_wraps_does_not_look_like_two_lines(home: Path) -> None:
+    question = "a question that is longer than this terminal is wide"
+    with Terminal(home, "chat", size=(24, 30)) as terminal:
+        terminal.say(question)
+        lines = terminal.lines
+    start = next(n for n, line in enumerate(lines) if line.startswith("> a question"))
+    assert lines[start + 1].startswith("  ")
+    assert (lines[start][2:].ljust(28) + lines[start + 1][2:].rstrip()).rstrip() == question
