@@ -5,6 +5,7 @@ import importlib
 import inspect
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,6 +91,12 @@ def test_importing_an_error_or_the_settings_from_engine_loads_no_torch() -> None
     code = "import sys; from engine import TfmError, SamplingParams, Message, Finish; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "False"), done.stderr
+
+
+def test_every_package_is_installed() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    homes = {path.parent.relative_to(ROOT) for path in SOURCES}
+    assert set(settings["packages"]) == {".".join(home.parts) for home in homes}
 
 
 def test_no_file_is_called_what_everything_could_be_called() -> None:
