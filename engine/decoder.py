@@ -136,7 +136,8 @@ class DecoderLM(nn.Module):
             mask = bias if mask is None else bias.masked_fill(~mask, -torch.inf)
         if last is not None and mask is not None:
             mask = mask[..., -last:]
-        return Step(cos, sin, mask, is_causal=mask is None and count > 1, dropout=dropout, last=last)
+        is_causal = count > 1 and (mask is None or documents is not None)
+        return Step(cos, sin, mask, is_causal, dropout, last=last)
 
     def warm(self, length: int) -> None:
         """Compute the tables of `length` positions now, so that a compiler meets tables that do not grow."""

@@ -28,7 +28,7 @@ from weights.data.mixture import Mixture
 from weights.data.shards import Shard
 from weights.estimate import flops_per_token
 from weights.recipe import Stage
-from weights.train.loop import Run, prepare, take_step
+from weights.train.loop import Run, deterministic, prepare, take_step
 
 ROWS, ROW = 16, 512
 SHAPES = {
@@ -140,9 +140,13 @@ def our_arm(config: ModelConfig) -> Step:
     model.init_weights(torch.Generator().manual_seed(0))
     stage = _stage()
     work = prepare(model, stage, _mixture(config, stage), Run(Path(), "", compiled=True))
-    torch.use_deterministic_algorithms(True)  # as the loop does
     steps = iter(range(10**6))
-    return lambda: cast(None, take_step(work, next(steps)))
+
+    def step() -> None:
+        with deterministic(work.run.world):  # as the loop does
+            take_step(work, next(steps))
+
+    return step
 
 
 def peer_arm(config: ModelConfig, width: str, mode: str) -> Step:

@@ -5,7 +5,7 @@ rows too much.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -18,7 +18,19 @@ from weights.models.encoder import direction, pool
 
 Objective = Callable[[Any, Any, float], Tensor]  # model, batch, dropout -> summed loss
 TEMPERATURE = 0.05  # by which cosines are divided in the contrastive loss
+Function = TypeVar("Function", bound=Callable[..., Any])
 LOGIT_ROWS = 1024  # positions whose logits exist at once
+
+
+def _as_it_stands(function: Function) -> Function:
+    """Marks what a compiler is to leave as it is and to go on below: how many logits there are, a batch decides."""
+    return cast(Function, torch.compiler.disable(function, recursive=False))  # type: ignore[no-untyped-call]
+
+
+def compiled(objective: Objective) -> Objective:
+    """The objective as it stands, and all that it calls compiled: the model, and the loss of a piece."""
+    inner = _as_it_stands(objective)
+    return cast(Objective, torch.compile(lambda *given: inner(*given)))
 
 
 def next_token(model: DecoderLM, batch: Batch, dropout: float = 0.0) -> Tensor:
@@ -52,6 +64,7 @@ def translation(model: Any, batch: Any, dropout: float = 0.0, smoothing: float =
     return routing + cross_entropy(hidden.flatten(0, 1), model.head_weight, batch.targets.flatten(), smoothing)
 
 
+@_as_it_stands
 def masked_lm(model: Any, batch: Any, dropout: float = 0.0) -> Tensor:
     """Cross-entropy of the tokens that were hidden, and of them alone (Devlin 2019), in nats.
 
@@ -94,6 +107,7 @@ def classification(model: Any, batch: Any, dropout: float = 0.0) -> Tensor:
     return functional.cross_entropy(model(batch.ids, dropout).float(), batch.labels, reduction="sum")
 
 
+@_as_it_stands
 def cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
     """Sum of -log softmax(hidden · weightᵀ)[target] over the targets (N) that are not -1; hidden N C, weight V C.
 
@@ -101,13 +115,15 @@ def cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: fl
     2015), so that a model is not driven to be certain.
 
     Never holds more than LOGIT_ROWS x V logits: gradients are computed with the loss, piece by piece, so that the
-    backward pass needs no logits at all (as in Hsu 2024, Liger Kernel).
+    backward pass needs no logits at all (as in Hsu 2024, Liger Kernel). Rows without a target, in chat tuning most of
+    them, come last and have no logits.
     """
     return _PiecewiseCrossEntropy.apply(hidden, weight, targets, smoothing)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _PiecewiseCrossEntropy(torch.autograd.Function):
     @staticmethod
+    @_as_it_stands
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float) -> Tensor:
         device = hidden.device.type
         if torch.is_autocast_enabled(device):
@@ -115,13 +131,14 @@ class _PiecewiseCrossEntropy(torch.autograd.Function):
         else:
             hidden_, weight_ = hidden, weight
         total = torch.zeros((), device=hidden.device)
-        of_hidden = torch.empty_like(hidden)
+        of_hidden = torch.zeros_like(hidden)
         of_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
-        for start in range(0, len(hidden), LOGIT_ROWS):
-            rows = slice(start, start + LOGIT_ROWS)
+        order = (targets < 0).argsort(stable=True)
+        for start in range(0, int((targets >= 0).sum()), LOGIT_ROWS):
+            rows = order[start : start + LOGIT_ROWS]
             loss, of_logits = _piece(hidden_[rows] @ weight_.T, targets[rows], smoothing)
             total += loss
-            of_hidden[rows] = of_logits @ weight_
+            of_hidden[rows] = (of_logits @ weight_).to(hidden.dtype)
             if of_weight is not None:
                 of_weight += of_logits.T @ hidden_[rows]
         ctx.save_for_backward(of_hidden, of_weight)
@@ -167,6 +184,7 @@ def preference(reference: DecoderLM, beta: float) -> Objective:
     return objective
 
 
+@_as_it_stands
 def _margins(model: DecoderLM, batch: PairBatch, dropout: float) -> Tensor:
     """log p(chosen) - log p(rejected) of each pair: P."""
     hidden = model.hidden(batch.ids, documents=batch.documents, dropout=dropout)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.config import ModelConfig
+from engine.layers.attention_gradient import causal_attention, is_faster
 from engine.layers.linear import Linear
 from engine.layers.norms import make_norm
 from engine.layers.positions import rotate
@@ -24,7 +25,8 @@ class Step:
 
     cos, sin: T 1 D, or None where positions are told in another way.  mask: T S or B 1 T S, True where attention is
     allowed, or numbers B H T S that are added to the scores, -inf where it is not; None with is_causal False means
-    that everything may be seen (a single new position).  dropout: share of the attention weights and of each
+    that everything may be seen (a single new position).  is_causal: no position may see a later one, with a mask or
+    without.  dropout: share of the attention weights and of each
     residual branch that is dropped; 0 but in training.  memory_mask: B 1 1 S, True at the positions of an encoded
     source that are no padding.  router_losses: given in training; each layer of experts appends its own, weighted.
     real: B T, False at padding, which is no load for experts in training; None: there is none.  last: so many
@@ -69,12 +71,15 @@ def attend(
 ) -> Tensor:  # fmt: skip
     """Scaled dot-product attention by torch's fused kernel.
 
-    q: B H T D.  k, v: B K S D with H a multiple of K.  scale: of the products; 1 / √D if not given.  Returns B H T D.
+    q: B H T D.  k, v: B K S D with H a multiple of K.  mask, is_causal: as in `Step`.  scale: of the products; 1 / √D
+    if not given.  Returns B H T D.
     """
-    grouped = q.shape[1] != k.shape[1]
+    if mask is not None and is_causal and is_faster(q, k, mask, dropout):
+        return causal_attention(q, k, v, mask, q.shape[-1] ** -0.5 if scale is None else scale)
     return functional.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=is_causal, enable_gqa=grouped, scale=scale
-    )
+        q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=is_causal and mask is None, scale=scale,
+        enable_gqa=q.shape[1] != k.shape[1],
+    )  # fmt: skip
 
 
 def attend_capped(
@@ -136,7 +141,7 @@ class Attention(nn.Module):
         if self.score is None and self.cap is None:
             mixed = attend(q, k, v, step.mask, step.is_causal, step.dropout, self.scale)
         else:
-            mask = causal_mask(0, count, x.device) if step.is_causal else step.mask
+            mask = causal_mask(0, count, x.device) if step.is_causal and step.mask is None else step.mask
             if self.score is not None:
                 mixed = attend_plainly(q, k, v, mask, self.score, step.dropout)
             else:
@@ -147,7 +152,7 @@ class Attention(nn.Module):
     def weights(self, x: Tensor, step: Step) -> Tensor:
         """What `forward` without a cache weighs values with, B H T T: to look at, never on the way to an answer."""
         q, k, _ = self._heads(x, step)
-        mask = causal_mask(0, x.shape[1], x.device) if step.is_causal else step.mask
+        mask = causal_mask(0, x.shape[1], x.device) if step.is_causal and step.mask is None else step.mask
         return attention_weights(q, k, mask, self.score or self.definition)
 
     def _heads(self, x: Tensor, step: Step) -> tuple[Tensor, Tensor, Tensor]:

@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from engine.errors import DataError
 from engine.hardware import fastest
-from weights.objectives import OBJECTIVES, Objective
+from weights.objectives import OBJECTIVES, Objective, compiled
 from weights.recipe import Stage
 from weights.train.metrics import Metrics
 from weights.train.optimizer import build_optimizers, set_lr
@@ -72,7 +72,7 @@ def train(model: nn.Module, stage: Stage, mixture: Rows, run: Run, objective: Ob
     first = _resume(work)
     speed = partial(Metrics, run.home, stage.name, mixture.n_steps, first, stage.batch * stage.row)
     with (
-        _deterministic(run.world),
+        deterministic(run.world),
         _recomputed(model, stage.recompute),
         _asked_to_stop() as stopping,
         speed(
@@ -131,7 +131,7 @@ def prepare(model: nn.Module, stage: Stage, mixture: Rows, run: Run, objective: 
     objective = objective or OBJECTIVES[stage.objective]
     return Work(
         model, stage, mixture, run,
-        objective=torch.compile(objective) if run.compiled else objective,
+        objective=compiled(objective) if run.compiled else objective,
         optimizers=build_optimizers(model, stage),
         mixed=world.device.type != "cpu" or fastest("matmul") == "bfloat16",  # asked once: must not change in a run
         average=_average(model, stage.ema) if stage.ema else None,
@@ -239,17 +239,21 @@ def _refuse_spoiled(work: Work, step: int, loss: float, norm: float) -> None:
 
 
 @contextmanager
-def _deterministic(world: World) -> Iterator[None]:
+def deterministic(world: World) -> Iterator[None]:
     """Sums in a fixed order: on several threads a compiled embedding's gradient is else added up as threads arrive.
 
-    On the CPU only, where a resume is to be exact bit for bit; on a GPU it costs speed.
+    On the CPU only, where a resume is to be exact bit for bit; on a GPU it costs speed. New memory is not filled, which
+    torch else does to show who reads what was never written, and which costs a fiftieth of a step.
     """
-    before = torch.are_deterministic_algorithms_enabled()
+    memory: Any = torch.utils.deterministic
+    before, filled = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
     torch.use_deterministic_algorithms(world.device.type == "cpu")
+    memory.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
+        memory.fill_uninitialized_memory = filled
 
 
 @contextmanager

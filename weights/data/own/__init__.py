@@ -69,4 +69,7 @@ GENERATORS: dict[str, Generator] = {
     "situations": partial(_late, "situations"),
     "particulars": partial(_late, "particulars"),
     "shell_requests": partial(_late, "shell_requests"),
+    "commands": partial(_late, "commands"),
+    "manners": partial(_late, "manners"),
+    "short_personas": partial(_late, "short_personas"),
 }
