@@ -72,4 +72,6 @@ GENERATORS: dict[str, Generator] = {
     "commands": partial(_late, "commands"),
     "manners": partial(_late, "manners"),
     "short_personas": partial(_late, "short_personas"),
+    "told": partial(_late, "told"),
+    "arguments": partial(_late, "arguments"),
 }
