@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from chat.models import models_directory
-from chat.pull import check_space, is_here, place_for, put_in_place
+from chat.pull_place import check_space, is_here, place_for, put_in_place
 from engine.errors import ModelError
 
 # What a model is loaded from, and what it may be used for. Not: other formats of the same weights, examples, pictures.

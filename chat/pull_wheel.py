@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from chat.models import GGUF, models_directory
-from chat.pull import check_space, is_here, place_for, put_in_place
+from chat.pull_place import check_space, is_here, place_for, put_in_place
 from engine.errors import ModelError, UsageError
 
 REQUIREMENT = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?:==([A-Za-z0-9][A-Za-z0-9.!+_-]*))?")

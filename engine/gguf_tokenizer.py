@@ -13,8 +13,8 @@ from typing import Any
 from engine.errors import TokenizerError
 from engine.gguf import GgufFile
 from engine.sentencepiece_format import ROLES, Kind, Piece, write_piece_model
-from engine.tokenizer import Control, SentencePieceTokenizer, Tokenizer
-from engine.tokenizer_config import TokenizerConfig
+from engine.tokenizer import SentencePieceTokenizer, Tokenizer
+from engine.tokenizer_config import Control, TokenizerConfig
 
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)"
 # Llama 3 and Qwen 2 differ in how many digits stand together.

@@ -1,7 +1,6 @@
 """Text to ids and back. Encoding text never yields a control token; control tokens come only from templates."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,16 +10,7 @@ import sentencepiece
 
 from engine.errors import TemplateError, TokenizerError
 from engine.template import Segment
-from engine.tokenizer_config import read_tokenizer_config
-
-
-@dataclass(frozen=True)
-class Control:
-    """A control token. lstrip, rstrip: in a template it takes the white space on that side with it."""
-
-    id: int
-    lstrip: bool = False
-    rstrip: bool = False
+from engine.tokenizer_config import Control, read_tokenizer_config
 
 
 class Encoder(Protocol):

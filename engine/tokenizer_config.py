@@ -19,6 +19,15 @@ MORE_TEMPLATES = "additional_chat_templates"
 
 
 @dataclass(frozen=True)
+class Control:
+    """A control token. lstrip, rstrip: in a template it takes the white space on that side with it."""
+
+    id: int
+    lstrip: bool = False
+    rstrip: bool = False
+
+
+@dataclass(frozen=True)
 class AddedPiece:
     """One token of `added_tokens_decoder`. lstrip, rstrip: it takes the white space on that side with it."""
 

@@ -17,8 +17,7 @@ from tokenizers import Tokenizer as Backend
 
 from engine.errors import TokenizerError
 from engine.thinking import CLOSE, OPEN
-from engine.tokenizer import Control
-from engine.tokenizer_config import AddedPiece, TokenizerConfig, read_tokenizer_config
+from engine.tokenizer_config import AddedPiece, Control, TokenizerConfig, read_tokenizer_config
 
 FILE = "tokenizer.json"
 LARGEST_FILE = 256 << 20  # bytes; the largest known has 35 MB

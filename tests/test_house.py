@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,18 @@ def test_imports_point_one_way(path: Path) -> None:
     assert not imported(module) & forbidden
     if package == "chat":
         assert "weights" not in imported(outside_functions(module))
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    """Also not inside functions, and not for types alone."""
+    modules = {".".join(p.relative_to(ROOT).with_suffix("").parts): p for p in SOURCES if p.stem != "__init__"}
+    graph = {}
+    for name, path in modules.items():
+        froms = [n for n in ast.walk(tree(path)) if isinstance(n, ast.ImportFrom)]
+        wanted = {m for n in froms for a in n.names for m in (n.module, f"{n.module}.{a.name}")}
+        graph[name] = wanted & modules.keys()
+    assert len(graph) > 300
+    TopologicalSorter(graph).prepare()  # raises CycleError
 
 
 @pytest.mark.parametrize("module", TORCH_FREE)

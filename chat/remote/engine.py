@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from chat.remote.address import Address, address_of, key_for
 from chat.remote.exchange import LONGEST_LINE, Exchange
-from chat.remote.params import RequestParams, request_of, sentence_on
+from chat.remote.params import RequestParams, request_of
 from chat.remote.replies import DONE, Nonsense, Piece, check, context_of, names_of, piece_of
 from chat.screen import Screen
 from chat.settings import SETTINGS, Rank, Settings, flag
@@ -231,8 +231,14 @@ class RemoteEngine:
         """Say what cannot be asked for, whenever that has changed."""
         left_out = params.left_out if isinstance(params, RequestParams) else ()
         if left_out and left_out != self._left_out:
-            self._tell(sentence_on(left_out))
+            self._tell(f"Left out, because the OpenAI API has no word for it: {_flags(left_out)}.")
         self._left_out = left_out
+
+
+def _flags(names: Sequence[str]) -> str:
+    """Flags of settings in a sentence."""
+    flags = [flag(name) for name in names]
+    return flags[0] if len(flags) == 1 else f"{', '.join(flags[:-1])} and {flags[-1]}"
 
 
 def as_sent(messages: Sequence[Message]) -> list[dict[str, str]]:

@@ -4,11 +4,9 @@ What nobody set is not sent, so that the server's own defaults hold, as those of
 here. Torch-free.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chat.settings import flag
 from engine.params import SamplingParams
 
 # What the API has no word for. Some servers know some of them under names of their own; none tells which.
@@ -47,10 +45,3 @@ def request_of(params: SamplingParams, seed: int) -> dict[str, Any]:
     if params.logit_bias:
         body["logit_bias"] = {str(token): bias for token, bias in params.logit_bias.items()}
     return body
-
-
-def sentence_on(names: Sequence[str]) -> str:
-    """That settings could not be asked for."""
-    flags = [flag(name) for name in names]
-    listed = flags[0] if len(flags) == 1 else f"{', '.join(flags[:-1])} and {flags[-1]}"
-    return f"Left out, because the OpenAI API has no word for it: {listed}."

@@ -6,21 +6,21 @@ numbers, so that what differs between the answers is the setting's doing.
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from io import StringIO
 
 from chat.answer import Answer, Interrupt, why_it_ended
 from chat.render import safe_text
 from chat.repl.attach import with_files
-from chat.repl.conversation import Run, Turn
+from chat.repl.comparison import Comparison, Variant
+from chat.repl.conversation import Run
 from chat.repl.registry import Next, command, count
 from chat.repl.state import Chat
 from chat.screen import Screen
 from chat.settings import SAMPLING, Rank, Settings, Value, read
 from engine.errors import UsageError
 from engine.events import StreamEvent, TextDelta
-from engine.params import SamplingParams
 from engine.template import Message
 
 FEWEST, MOST = 2, 4
@@ -31,36 +31,18 @@ SEED_BITS = 31
 COMPARABLE = tuple(name for name in SAMPLING if name not in ("seed", "logit_bias", "stop"))
 
 
-@dataclass
-class Variant:
-    """One of the settings, as it was written, and its answer."""
-
-    label: str
-    params: SamplingParams
-    answer: Answer = field(default_factory=Answer)
-
-    @property
-    def measures(self) -> str:
-        """How sure the model was of what was drawn and of anything, per token and in nats, by its own distribution;
-        and how much of the answer repeats itself."""
-        tokens = self.answer.tokens
-        if not tokens:
-            return "no token"
-        logprob = sum(token.logprob for token in tokens) / len(tokens)
-        entropy = sum(token.entropy or 0.0 for token in tokens) / len(tokens)
-        return (
-            f"{count(len(tokens), 'token')}; log-probability {logprob:.2f}, entropy {entropy:.2f}, "
-            f"repetition {repetition([token.id for token in tokens]):.0%}"
-        )
-
-
-@dataclass
-class Comparison:
-    """What is compared: the settings, and the turn that an answer which is taken becomes."""
-
-    variants: list[Variant]
-    question: str | None  # None: the last prompt
-    turn: Turn | None = None
+def measures(variant: Variant) -> str:
+    """How sure the model was of what was drawn and of anything, per token and in nats, by its own distribution;
+    and how much of the answer repeats itself."""
+    tokens = variant.answer.tokens
+    if not tokens:
+        return "no token"
+    logprob = sum(token.logprob for token in tokens) / len(tokens)
+    entropy = sum(token.entropy or 0.0 for token in tokens) / len(tokens)
+    return (
+        f"{count(len(tokens), 'token')}; log-probability {logprob:.2f}, entropy {entropy:.2f}, "
+        f"repetition {repetition([token.id for token in tokens]):.0%}"
+    )
 
 
 def repetition(ids: Sequence[int]) -> float:
@@ -163,7 +145,7 @@ def _one_after_another(
                 events, chat.screen, interrupt, chat.screen.renderer(), hide_thinking=chat.settings["hide_thinking"]
             )
         finally:
-            chat.screen.tell("; ".join(filter(None, (variant.measures, _end(chat, variant)))))
+            chat.screen.tell("; ".join(filter(None, (measures(variant), _end(chat, variant)))))
 
 
 def _beside(chat: Chat, comparison: Comparison, messages: Sequence[Message], interrupt: Interrupt) -> None:
@@ -198,7 +180,7 @@ def table(variants: Sequence[Variant], screen: Screen, ends: Sequence[str]) -> s
     for row in (
         [f"{n}  {variant.label}" for n, variant in enumerate(variants, 1)],
         answers,
-        ["; ".join(filter(None, pair)) for pair in zip((v.measures for v in variants), ends, strict=True)],
+        ["; ".join(filter(None, pair)) for pair in zip(map(measures, variants), ends, strict=True)],
     ):
         grid.add_row(*map(Text, row))
     out = StringIO()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from chat.answer import Answer, Interrupt, statistics, why_it_ended
 from chat.grounding import NO_ROOM, Found, Grounding
 from chat.render import Renderer
+from chat.repl.comparison import Comparison
 from chat.repl.conversation import Conversation, Dropped, Run, Turn
 from chat.screen import Screen
 from chat.sessions.keeper import Keeper
@@ -23,7 +24,6 @@ from engine.thinking import with_thoughts
 
 if TYPE_CHECKING:
     from chat.backend import Backend
-    from chat.repl.compare import Comparison
 
 DEFAULT_OVERFLOW = "drop-oldest"
 LARGEST_SEED = 2**63

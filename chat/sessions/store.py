@@ -16,7 +16,7 @@ from typing import Any
 
 from chat.sessions import ids as names
 from chat.sessions.blobs import pack_floats, pack_ids
-from chat.sessions.journal import fold
+from chat.sessions.folding import fold
 from chat.sessions.kept import Conversation, Session, Verdict
 from chat.sessions.reading import read_messages, read_sessions
 from chat.sessions.schema import StoreError, connect, store_path, told

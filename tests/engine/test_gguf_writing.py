@@ -32,7 +32,8 @@ from engine.gguf_writing import QUANTS, Companions, write_gguf
 from engine.params import SamplingParams
 from engine.source import open_source
 from engine.template import TFM, Message
-from engine.tokenizer import Control, SentencePieceTokenizer, Tokenizer
+from engine.tokenizer import SentencePieceTokenizer, Tokenizer
+from engine.tokenizer_config import Control
 
 CPU = torch.device("cpu")
 PLAIN = Companions("a model")
