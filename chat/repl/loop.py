@@ -13,7 +13,7 @@ from chat.repl.compare import carry_out
 from chat.repl.input import Reader, history_file, reader_for
 from chat.repl.state import Chat
 from chat.repl.status import status_line
-from chat.repl.terminal import restored
+from chat.repl.terminal import restored, unechoed
 from chat.screen import Screen
 from chat.sessions.provenance import Source
 from chat.sessions.resume import Opened, conversation_of, open_session
@@ -108,10 +108,11 @@ def _take(chat: Chat, line: str, interrupt: Interrupt) -> Next:
         following = dispatch(chat, line)
     else:
         chat.conversation.ask(with_files(chat, line))
-    if following is Next.ANSWER:
-        chat.answer(interrupt)
-    elif following is Next.CONTINUE:
-        chat.go_on(interrupt)
-    elif following is Next.COMPARE:
-        carry_out(chat, interrupt)
+    with unechoed(sys.stdin if chat.shows_drafts else None):  # a plain line would not show them later either
+        if following is Next.ANSWER:
+            chat.answer(interrupt)
+        elif following is Next.CONTINUE:
+            chat.go_on(interrupt)
+        elif following is Next.COMPARE:
+            carry_out(chat, interrupt)
     return following

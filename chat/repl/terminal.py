@@ -1,10 +1,10 @@
-"""Leaves the terminal as it was found: at the end, after an exception, and when a signal ends the program."""
+"""The modes of the terminal: left as they were found, whatever ends the program; and no echo while an answer comes."""
 
 import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TextIO
 
@@ -46,3 +46,24 @@ def restored(stdin: TextIO, screen_fd: int | None) -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         restore()
+
+
+@contextmanager
+def unechoed(stdin: TextIO | None) -> Iterator[None]:
+    """While this is open, keys are not shown: they would stand in the middle of an answer. They wait for the next
+    prompt, and Ctrl-C is still Ctrl-C."""
+    if sys.platform == "win32" or stdin is None or not stdin.isatty():
+        yield
+        return
+    import termios
+
+    terminal = stdin.fileno()
+    modes = termios.tcgetattr(terminal)
+    quiet = [*modes[:3], modes[3] & ~(termios.ECHO | termios.ECHONL), *modes[4:]]
+    with suppress(OSError, termios.error):
+        termios.tcsetattr(terminal, termios.TCSANOW, quiet)
+    try:
+        yield
+    finally:
+        with suppress(OSError, termios.error):  # the terminal may have gone away
+            termios.tcsetattr(terminal, termios.TCSANOW, modes)

@@ -170,6 +170,20 @@ def test_a_waiting_sign_stands_until_the_first_token(home: Path) -> None:
         assert "..." not in terminal.text
 
 
+def test_keys_that_are_typed_in_mid_answer_wait_for_the_prompt(home: Path) -> None:
+    answer = " ".join(f"word{n}" for n in range(60))
+    with chat(home, "-n", "1000", engine={"answers": [answer, "and done"], "delay": 0.02, "chunk": 5}) as terminal:
+        terminal.ready()
+        terminal.type("hello\r")
+        terminal.see("word5")
+        terminal.type("qqq")
+        terminal.see("word59")
+        assert " ".join(answer.split()) in " ".join(terminal.text.split()), "the keys do not stand in the answer"
+        terminal.see("> qqq")
+        terminal.type("\r")
+        terminal.see("and done")
+
+
 def test_a_window_that_grows_in_mid_answer_loses_nothing(home: Path) -> None:
     answer = " ".join(f"word{n}" for n in range(300))
     with chat(home, "-n", "100000", engine={"answers": [answer], "chunk": 5, "delay": 0.002}) as terminal:
