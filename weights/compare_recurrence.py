@@ -9,7 +9,7 @@ import json
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,10 @@ ROW, BATCH, LR = 1024, 1, 2e-3  # a row is a bundle of pairs that fill so many p
 LENGTHS = (4, 8, 12, 16, 20)  # symbols of the sequences that are measured
 MEASURED = 6000  # symbols at each length
 SPEED_LENGTHS = (8, 16, 32, 64, 128)  # positions in a row of which the speed is measured
-PASSES = 5  # of which the median is the speed
+PASSES = 9  # of which the median is the speed
 COLUMNS = {
     "held-out loss": "held_out", **{f"right at {n}": f"right_{n}" for n in LENGTHS},
-    "positions/s in training": "tokens_per_s", "parameters": "parameters",
+    "parameters": "parameters",
 }  # fmt: skip
 SPEED_COLUMNS = {f"positions/s in rows of {n}": f"speed_{n}" for n in SPEED_LENGTHS}
 
@@ -87,18 +87,32 @@ def said_again(model: TranslatorModel, batch: PairBatch) -> tuple[float, float]:
     return float(translation(model, batch)) / batch.n_targets, float(right[symbols].double().mean())
 
 
-def speed(model: TranslatorModel, length: int) -> float:
-    """Positions of the target per second, forward and backward, in rows of `length` that fill ROW positions."""
-    pairs = copies(np.random.default_rng(0), [length - 2] * max(1, ROW // length))
-    batch, seconds = batch_of(pairs), []
-    for _ in range(1 + PASSES):
-        start = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=fastest("matmul") == "bfloat16"):  # as in training
-            loss = translation(model, batch) / batch.n_targets
-        loss.backward()  # type: ignore[no-untyped-call]
-        seconds.append(time.perf_counter() - start)
-        model.zero_grad()
-    return batch.inputs.numel() / statistics.median(seconds[1:])
+def speeds() -> dict[str, dict[str, float]]:
+    """Positions of the target per second, forward and backward, by kind and then by the length of rows that fill ROW.
+
+    The kinds take turns, pass by pass, so that whatever else the machine does meets all of them alike.
+    """
+    models = {kind.name: build_model(kind.config) for kind in kinds()}
+    found: dict[str, dict[str, float]] = {name: {} for name in models}
+    for model in models.values():
+        model.init_weights(torch.Generator().manual_seed(0))
+    for length in SPEED_LENGTHS:
+        batch = batch_of(copies(np.random.default_rng(0), [length - 2] * max(1, ROW // length)))
+        turns = [{name: pass_seconds(model, batch) for name, model in models.items()} for _ in range(1 + PASSES)]
+        for name in models:
+            found[name][f"speed_{length}"] = batch.inputs.numel() / statistics.median(t[name] for t in turns[1:])
+    return found
+
+
+def pass_seconds(model: TranslatorModel, batch: PairBatch) -> float:
+    """How long one pass of training takes, forward and backward."""
+    start = time.perf_counter()
+    with torch.autocast("cpu", torch.bfloat16, enabled=fastest("matmul") == "bfloat16"):  # as in training
+        loss = translation(model, batch) / batch.n_targets
+    loss.backward()  # type: ignore[no-untyped-call]
+    seconds = time.perf_counter() - start
+    model.zero_grad()
+    return seconds
 
 
 def measured(model: TranslatorModel) -> tuple[float, dict[str, float]]:
@@ -106,7 +120,6 @@ def measured(model: TranslatorModel) -> tuple[float, dict[str, float]]:
     rng = np.random.default_rng(1)
     found = {n: said_again(model, batch_of(copies(rng, [n] * (MEASURED // n)))) for n in LENGTHS}
     told = {f"right_{n}": right for n, (_, right) in found.items()}
-    told |= {f"speed_{n}": speed(model, n) for n in SPEED_LENGTHS}
     told["parameters"] = sum(p.numel() for p in model.parameters())
     return statistics.fmean(loss for loss, _ in found.values()), told
 
@@ -132,12 +145,15 @@ def compare_recurrence(out: Path, *, seeds: int, tokens: int) -> str:
     rng = np.random.default_rng(0)
     pairs = copies(rng, rng.integers(1, LONGEST + 1, PAIRS).tolist())
     stage = stage_of(tokens, ROW, BATCH, LR, "translation")
-    outcomes = [_outcome(kind, pairs, stage, seed, out) for seed in range(seeds) for kind in kinds()]
+    trained = [_outcome(kind, pairs, stage, seed, out) for seed in range(seeds) for kind in kinds()]
+    timed = [speeds() for _ in range(seeds)]  # anew each time, and after all training
+    outcomes = [replace(o, extra=o.extra | timed[o.seed][o.variant]) for o in trained]
     about = (
         f"Random sequences of 1 to {LONGEST} of {SYMBOLS} symbols, to be said again; {tokens:,} target positions a "
         f"run, {seeds} seeds, mean ± standard deviation. Right: the share of symbols that are right, each after the "
         f"true ones before it, in sequences of one length that were not trained on; {1 / SYMBOLS:.3f} is chance. "
-        f"Speed in rows of a length: a training pass over {ROW:,} target positions, median of {PASSES}.\n\n"
+        f"Speed in rows of a length: a training pass over {ROW:,} target positions, median of {PASSES}, the kinds in "
+        f"turns; {seeds} times.\n\n"
     )
     about += "\n".join(f"- {kind.name}: {kind.note}" for kind in kinds()) + "\n\n" + table(outcomes, SPEED_COLUMNS)
     if draw_recurrence(outcomes, out / "recurrence.png"):
