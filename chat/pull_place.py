@@ -50,7 +50,10 @@ def put_in_place(filled: Path, place: Path, source: Mapping[str, Any]) -> None:
     """Note the source in a complete directory and move it to its place; an old one there is replaced."""
     (filled / SOURCE).write_text(json.dumps(source, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     place.parent.mkdir(parents=True, exist_ok=True)
-    old = models_directory() / PARTS / f"{place.name}.old"
+    name = str(place.relative_to(models_directory())).replace("/", "--")
+    old = models_directory() / PARTS / f"{name}.old"
+    if old.exists() and not place.exists():
+        os.replace(old, place)  # what a pull that was cut just here had moved away
     shutil.rmtree(old, ignore_errors=True)
     if place.exists():
         os.replace(place, old)  # moved, not deleted: whenever this is cut, one of the two is whole

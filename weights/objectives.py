@@ -23,12 +23,12 @@ LOGIT_ROWS = 1024  # positions whose logits exist at once
 
 
 def _as_it_stands(function: Function) -> Function:
-    """Marks what a compiler is to leave as it is and to go on below: how many logits there are, a batch decides."""
+    """Keeps a function out of the compiled graph, and what it calls in it: its number of pieces depends on the batch."""
     return cast(Function, torch.compiler.disable(function, recursive=False))  # type: ignore[no-untyped-call]
 
 
 def compiled(objective: Objective) -> Objective:
-    """The objective as it stands, and all that it calls compiled: the model, and the loss of a piece."""
+    """The objective itself runs uncompiled; what it calls, the model and the loss of a piece, is compiled."""
     inner = _as_it_stands(objective)
     return cast(Objective, torch.compile(lambda *given: inner(*given)))
 
@@ -43,7 +43,7 @@ def next_token(model: DecoderLM, batch: Batch, dropout: float = 0.0) -> Tensor:
 
 
 def _hidden(model: Any, targets: Tensor, *inputs: Tensor, **more: Any) -> tuple[Tensor, Tensor | float]:
-    """Hidden states, and what trains the routers of experts: a 0 with the gradient of their losses times the targets.
+    """Hidden states, and the routers' loss times the targets less its own value: it adds 0, and its gradient trains them.
 
     So the loss that is told is that of the tokens, and compares with that of a model without experts.
     """
@@ -116,7 +116,7 @@ def cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: fl
 
     Never holds more than LOGIT_ROWS x V logits: gradients are computed with the loss, piece by piece, so that the
     backward pass needs no logits at all (as in Hsu 2024, Liger Kernel). Rows without a target, in chat tuning most of
-    them, come last and have no logits.
+    them, come last; only those that fill up the last piece get logits, which `_piece` leaves out.
     """
     return _PiecewiseCrossEntropy.apply(hidden, weight, targets, smoothing)  # type: ignore[no-any-return, no-untyped-call]
 

@@ -108,7 +108,7 @@ def _take(chat: Chat, line: str, interrupt: Interrupt) -> Next:
         following = dispatch(chat, line)
     else:
         chat.conversation.ask(with_files(chat, line))
-    with unechoed(sys.stdin if chat.shows_drafts else None):  # a plain line would not show them later either
+    with unechoed(sys.stdin if chat.shows_drafts else None):  # --plain could not show them later
         if following is Next.ANSWER:
             chat.answer(interrupt)
         elif following is Next.CONTINUE:

@@ -35,6 +35,7 @@ def restored(stdin: TextIO, screen_fd: int | None) -> Iterator[None]:
             pass  # the terminal has gone away: there is nothing to restore
 
     def end(number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # in the background, tcsetattr would else stop us
         restore()
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)

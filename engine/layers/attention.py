@@ -74,7 +74,7 @@ def attend(
     q: B H T D.  k, v: B K S D with H a multiple of K.  mask, is_causal: as in `Step`.  scale: of the products; 1 / √D
     if not given.  Returns B H T D.
     """
-    if mask is not None and is_causal and is_faster(q, k, mask, dropout):
+    if mask is not None and is_causal and is_faster(q, k, v, mask, dropout):
         return causal_attention(q, k, v, mask, q.shape[-1] ** -0.5 if scale is None else scale)
     return functional.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=is_causal and mask is None, scale=scale,

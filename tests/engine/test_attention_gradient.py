@@ -55,13 +55,15 @@ def test_what_a_mask_hides_has_no_gradient() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    ["", "eager", "no gradient", "dropout", "grouped", "float32", "numbers", "not to itself"],
+    ["", "eager", "no gradient", "dropout", "grouped", "narrow values", "float32", "numbers", "not to itself"],
 )
 def test_it_is_taken_only_where_it_is_faster_and_right(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: change != "eager")
-    q, k, *_ = (x.bfloat16() for x in heads())
+    q, k, v, _ = (x.bfloat16() for x in heads())
     mask = documents(3, 21)
-    if change == "grouped":
+    if change == "narrow values":
+        v = v[..., :4]
+    elif change == "grouped":
         k = k[:, :1]
     elif change == "float32":
         q = q.float()
@@ -70,7 +72,7 @@ def test_it_is_taken_only_where_it_is_faster_and_right(change: str, monkeypatch:
     elif change == "not to itself":
         mask = mask[..., :1, :]
     with torch.set_grad_enabled(change != "no gradient"):
-        assert is_faster(q, k, mask, 0.1 if change == "dropout" else 0.0) == (change == "")
+        assert is_faster(q, k, v, mask, 0.1 if change == "dropout" else 0.0) == (change == "")
 
 
 def test_autocast_narrows_what_positions_have_widened(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,9 +80,9 @@ def test_autocast_narrows_what_positions_have_widened(monkeypatch: pytest.Monkey
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     q, k, v, _ = heads()
     mask = documents(3, 21)
-    assert not is_faster(q, k, mask, 0.0)
+    assert not is_faster(q, k, v, mask, 0.0)
     with torch.autocast("cpu", torch.bfloat16):
-        assert is_faster(q, k, mask, 0.0)
+        assert is_faster(q, k, v, mask, 0.0)
         assert attend(q, k, v, mask, is_causal=True).dtype == torch.bfloat16
 
 
@@ -91,7 +93,7 @@ def test_a_mask_that_may_look_ahead_never_comes_here(is_causal: bool, monkeypatc
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     monkeypatch.setattr(attention, "causal_attention", lambda q, *rest: called.append(q) or q)
     q, k, v, _ = (x.bfloat16() for x in heads())
-    attend(q, k, v, causal_mask(0, 21, q.device), is_causal)
+    attend(q, k, v, causal_mask(0, 21, q.device).expand(3, 1, 21, 21), is_causal)
     assert bool(called) == is_causal
 
 
