@@ -107,15 +107,22 @@ def _directory(request: Request, settings: Settings, screen: Screen) -> Path:
     return directory
 
 
-def _answer_all(request: Request, answer: Answer, screen: Screen, stdin: TextIO | None) -> int:
-    """Answer each line as soon as it is there. One that cannot be answered is told on stderr; the others go on."""
+def _answer_all(request: Request, answer: Answer, screen: Screen, stdin: TextIO | None, keep_blank: bool = True) -> int:
+    """Answer each line as soon as it is there. One that cannot be answered is told on stderr; the others go on.
+
+    keep_blank: a line without text gives an empty line, so that lines out stand where the lines in do; else nothing.
+    """
     code = 0
     renderer = screen.renderer(markdown=False)
+
+    def blank(text: str) -> list[str]:
+        return [json.dumps({"text": text}) if request.json else ""] if keep_blank else []
+
     for line in _lines(request, screen, stdin):
         try:
             if line.wrong:
                 raise UsageError(line.wrong)
-            told = answer(line.text)
+            told = answer(line.text) if line.text.strip() else blank(line.text)
         except UsageError as e:
             code = e.exit_code
             screen.report(f"tfm: {e.message if line.wrong else f'Line {line.number}: {e}'}")
@@ -134,7 +141,7 @@ def _rank(request: Request, embedder: "Embedder", query: str, screen: Screen, st
         found.append((float(embedder.vectors([line])[0] @ near), line))
         return []
 
-    code = _answer_all(request, answer, screen, stdin)
+    code = _answer_all(request, answer, screen, stdin, keep_blank=False)
     renderer = screen.renderer(markdown=False)
     for cosine, line in sorted(found, key=lambda pair: -pair[0]):
         row: dict[str, Any] = {"text": line, "cosine": cosine}
@@ -144,7 +151,7 @@ def _rank(request: Request, embedder: "Embedder", query: str, screen: Screen, st
 
 @dataclass(frozen=True)
 class _Numbered:
-    """A line that has text, or says what is wrong with it."""
+    """A line and its number; wrong says why it cannot be read."""
 
     number: int
     text: str
@@ -152,14 +159,14 @@ class _Numbered:
 
 
 def _lines(request: Request, screen: Screen, stdin: TextIO | None) -> Iterator[_Numbered]:
-    """The lines of a request, counted; blank ones are passed over."""
+    """The lines of a request, counted."""
     stdin = sys.stdin if stdin is None else stdin
-    texts = ["\n".join(request.texts)] if request.texts else []
+    # Each argument ends its line: an empty one, too, is a line.
+    texts = ["".join(t if t.endswith("\n") else f"{t}\n" for t in request.texts)] if request.texts else []
     number = 0
     with open_lines(texts, request.files, stdin) as groups:
         screen.stop_waiting()
         for group in groups:
             for line in group:
                 number += 1
-                if line.text is None or line.text.strip():
-                    yield _Numbered(number, line.text or "", line.wrong)
+                yield _Numbered(number, line.text or "", line.wrong)

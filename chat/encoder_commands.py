@@ -33,7 +33,7 @@ def fill(
 ) -> Work:  # fmt: skip
     """Tell what [MASK] hides in a line.
 
-    Probability, piece, and the line with it, the likeliest first.
+    Probability, piece, and the line with it, the likeliest first. An empty line stays empty.
     A piece that goes on with the word before it begins with ##. Several [MASK]s are answered from left to right, each
     with the best guesses for those before it in their places.
     """
@@ -58,7 +58,11 @@ def embed(
     file: FileOption = None, json: JsonOption = False, model: ModelOption = MASKED_LM, threads: ThreadsOption = None,
     debug: DebugOption = False,
 ) -> Work:  # fmt: skip
-    """Turn lines into vectors. Of length 1; or the cosine of each line to a query, the nearest first."""
+    """Turn lines into vectors.
+
+    A line of numbers for each, a vector of length 1; an empty line stays empty. Or, with a query, the cosine of each
+    line to it, the nearest first.
+    """
     del debug
 
     def work() -> int:

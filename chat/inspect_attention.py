@@ -64,14 +64,11 @@ def inspect_attention(request: Request, settings: Settings, screen: Screen | Non
 
 def board_of(request: Request, settings: Settings, screen: Screen) -> "Board":
     """The board that a request asks for, of whatever kind of model the directory holds."""
-    from weights.models.hf_encoder import ENCODER_FAMILIES
     from weights.models.kinds import COMMANDS, architecture, wrong_kind
 
     directory = models.resolve(request.model)
     name = architecture(directory)
     command, text = COMMANDS.get(name or ""), " ".join(request.text)
-    if name in ENCODER_FAMILIES:
-        command = "tfm fill"
     allowed: dict[str, set[str]] = {"tfm run": {"chat"}, "tfm translate": {"to", "target", "part"}}
     for flag in ("to", "target", "part", "chat"):
         if getattr(request, flag) and flag not in allowed.get(command or "", set()):

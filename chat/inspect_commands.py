@@ -20,8 +20,11 @@ def experts(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     model: Annotated[
-        str, typer.Option("-m", "--model", help="A decoder with experts: a directory.", metavar="DIR")
+        str, typer.Option("-m", "--model", help="A model with experts, of any kind.", metavar="DIR")
     ] = DEFAULT,
+    to: Annotated[
+        str | None, typer.Option("--to", help="A translator: the language. Its encoder is shown.", metavar="LANG")
+    ] = None,
     plain: Annotated[bool, typer.Option("--plain", help="No colours.")] = False,
     threads: ThreadsOption = None,
     debug: DebugOption = False,
@@ -35,7 +38,7 @@ def experts(
 
         given = {"plain": plain or None, "threads": threads}
         flags = {name: value for name, value in given.items() if value is not None}
-        return inspect_experts(Request(text or [], file or [], model, json), gather(flags))
+        return inspect_experts(Request(text or [], file or [], model, json, to), gather(flags))
 
     return work
 

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engine.decoder import DecoderLM
 from engine.errors import ModelError
 from engine.layers.experts import Experts
 
@@ -40,10 +39,15 @@ def _note(found: list[Tensor], experts: Experts, inputs: tuple[Any, ...]) -> Non
 
 
 @torch.inference_mode()
-def chosen_experts(model: DecoderLM, ids: Sequence[int]) -> dict[int, list[list[int]]]:
-    """Layer -> for each of the ids the experts that take it, the best first. Raises ModelError as above."""
+def chosen_experts(
+    model: Any, ids: Sequence[int], read: Callable[[Tensor], object] | None = None
+) -> dict[int, list[list[int]]]:
+    """Layer -> for each of the ids the experts that take it, the best first. Raises ModelError as above.
+
+    model: its `blocks` are watched while `read`, or else its own `hidden`, is given the ids (1 T).
+    """
     with watched_routers(model) as seen:
-        model.hidden(torch.tensor([list(ids)], device=model.embedding.weight.device))
+        (read or model.hidden)(torch.tensor([list(ids)], device=next(model.parameters()).device))
     return {layer: passes[0].tolist() for layer, passes in seen.items()}
 
 

@@ -168,7 +168,7 @@ def test_numbers_and_figures_come_from_the_runs_and_the_words_stay(
     for line in (
         "| cosine | 8.050 ± 0.071 | 1,000 ± 1 |", "seed by seed: dot +1.050 ± 0.071; bilinear +2.050 ± 0.071;",
         "| 8 | 0.5000 ± 0.0000 | 0.2500 ± 0.0000 |", "| norm after | 4 ± 0 | 3 ± 0 | 2 ± 0 | 2 ± 0 |",
-        "| transformer | 61.5 | 50.5 |", "| LSTM, dot | 12 | 7,200,000 | 2.0 | 1,000 |",
+        "| transformer, shipped | 61.5 | 50.5 |", "| LSTM, dot | 12 | 7,200,000 | 2.0 | 1,000 |",
         "at most 1.0e-05 nats apart, and reading one by one takes 30 times as long", "- no mask: *Once* … **upon a**",
         "From 128 to 256 tokens plain attention takes 4.0 times as long and 4.0 times the memory",
         "| layer 0, expert 0 | `▁a\\|b` |", "| layer 1, expert 1 | `▁e` |", "| alibi | 2.500 | 2.750 | – | – |",

@@ -50,7 +50,8 @@ SetOption = Annotated[
 ]
 OnlyOption = Annotated[str | None, typer.Option("--only", metavar="STAGE", help="Only this stage.")]
 WeightsOption = Annotated[
-    Path | None, typer.Option("--weights", metavar="DIR", help="Begin with the weights of this model directory.")
+    Path | None,
+    typer.Option("--weights", metavar="DIR", help="Begin with the weights and the tokenizer of this model directory."),
 ]
 VectorsOption = Annotated[
     Path | None,
@@ -105,7 +106,7 @@ def recipe(
             return prove(shop, stages[0])
         done = run_stages(shop, stages)
     if done and joined.is_first and stages[-1] == shop.recipe.stages[-1]:
-        typer.echo(export(replace(shop, world=World())))
+        typer.echo(export(replace(shop, world=World(), weights=None)))
     elif not done and stop_after is None:
         raise KeyboardInterrupt  # stopped by a signal (saved, and told): Typer turns this into exit code 130
 

@@ -1,7 +1,7 @@
 """What a recipe of an encoder needs where one of a decoder needs another thing: model, rows, measurements, export."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -30,16 +30,21 @@ EVALUATED_BYTES = 16_000  # of each source, while training
 
 def initial_encoder(recipe: Recipe, tokenizer: SentencePieceTokenizer) -> Encoder:
     """The recipe's encoder with the weights that its seed draws. Raises DataError for a shape that it cannot have."""
+    cls, sep, pad, mask = (required(tokenizer, name) for name in (BOS, EOS, PAD, MASK))
+    config = encoder_config(recipe, tokenizer.vocab_size)
+    model = Encoder(replace(config, cls_id=cls, sep_id=sep, pad_id=pad, mask_id=mask))
+    model.init_weights(torch.Generator().manual_seed(recipe.seed))
+    return model
+
+
+def encoder_config(recipe: Recipe, vocab_size: int) -> EncoderConfig:
+    """The recipe's encoder for a tokenizer of `vocab_size` pieces. Raises DataError for a shape that it cannot have."""
     known = {f.name for f in fields(EncoderConfig)}
     shape = dict(vars(recipe.model))
     for f in fields(recipe.model):
         if f.name not in known and shape.pop(f.name) != f.default:
             raise DataError(f"model: an encoder has no {f.name}.")
-    cls, sep, pad, mask = (required(tokenizer, name) for name in (BOS, EOS, PAD, MASK))
-    config = EncoderConfig(tokenizer.vocab_size, **shape, cls_id=cls, sep_id=sep, pad_id=pad, mask_id=mask)
-    model = Encoder(config)
-    model.init_weights(torch.Generator().manual_seed(recipe.seed))
-    return model
+    return EncoderConfig(vocab_size, **shape)
 
 
 def masked_rows(mixture: Mixture, tokenizer: SentencePieceTokenizer, seed: int) -> Rows:
@@ -51,25 +56,33 @@ def _masker(tokenizer: SentencePieceTokenizer, seed: int) -> Masker:
     return Masker(ordinary_ids(tokenizer), required(tokenizer, MASK), seed)
 
 
-def contrastive_rows(recipe: Recipe, stage: Stage, corpus: Path, tokenizer: SentencePieceTokenizer) -> Rows:
-    """The rows of a contrastive stage, out of the pairs of all its sources alike."""
+def contrastive_rows(
+    recipe: Recipe, stage: Stage, corpus: Path, tokenizer: SentencePieceTokenizer, report: Report
+) -> Rows:
+    """The rows of a contrastive stage, out of the pairs of all its sources alike. Bad lines go to the report."""
     reader = Reader(tokenizer, initial_encoder(recipe, tokenizer).config)
-    pairs = [pair for name in stage.shares for pair in pairs_of(corpus, recipe.sources[name].files)]
+    pairs = [pair for name in stage.shares for pair in pairs_of(corpus, recipe.sources[name].files, report)]
     ids = reader.pad([reader.cut(text) for pair in pairs for text in pair], stage.row // 2)
     masker = _masker(tokenizer, recipe.seed)
     return SentencePairs(stage, ids.view(len(pairs), 2, -1), reader.config.pad_id, masker)
 
 
-def pairs_of(corpus: Path, files: Sequence[str]) -> list[Pair]:
-    """Pairs of sentences, one a line, with a tab between; what stands after a second tab is not read."""
-    return list(read_pairs([corpus / file for file in files], Report()))
+def pairs_of(corpus: Path, files: Sequence[str], report: Report) -> list[Pair]:
+    """Pairs of sentences, one a line, with a tab between; what stands after a second tab is not read.
+
+    Bad lines go to the report.
+    """
+    return list(read_pairs([corpus / file for file in files], report))
 
 
-def measure(recipe: Recipe, stage: Stage, corpus: Path, tokenizer: SentencePieceTokenizer) -> Evaluate:
-    """What is measured while a stage runs: hidden tokens of held-out text, and in contrastive tuning, retrieval."""
+def measure(recipe: Recipe, stage: Stage, corpus: Path, tokenizer: SentencePieceTokenizer, report: Report) -> Evaluate:
+    """What is measured while a stage runs: hidden tokens of held-out text, and in contrastive tuning, retrieval.
+
+    Bad lines of held-out pairs go to the report.
+    """
     held_out = held_out_texts(recipe, corpus, EVALUATED_BYTES)
     sources = [recipe.sources[name] for name in stage.shares] if stage.objective == "contrastive" else []
-    pairs = [pair for source in sources for pair in pairs_of(corpus, source.valid)]
+    pairs = [pair for source in sources for pair in pairs_of(corpus, source.valid, report)]
 
     def told(model: Encoder) -> Mapping[str, Any]:
         scores = {name: masked_scores(model, tokenizer, texts) for name, texts in held_out.items()}

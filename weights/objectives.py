@@ -23,7 +23,7 @@ LOGIT_ROWS = 1024  # positions whose logits exist at once
 
 
 def _as_it_stands(function: Function) -> Function:
-    """Keeps a function out of the compiled graph, and what it calls in it: its number of pieces depends on the batch."""
+    """Keeps a function out of the compiled graph, not what it calls: its number of pieces depends on the batch."""
     return cast(Function, torch.compiler.disable(function, recursive=False))  # type: ignore[no-untyped-call]
 
 
@@ -43,7 +43,7 @@ def next_token(model: DecoderLM, batch: Batch, dropout: float = 0.0) -> Tensor:
 
 
 def _hidden(model: Any, targets: Tensor, *inputs: Tensor, **more: Any) -> tuple[Tensor, Tensor | float]:
-    """Hidden states, and the routers' loss times the targets less its own value: it adds 0, and its gradient trains them.
+    """Hidden states, and the routers' losses times the targets, less their own value: a 0 whose gradient trains them.
 
     So the loss that is told is that of the tokens, and compares with that of a model without experts.
     """

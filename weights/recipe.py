@@ -59,7 +59,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Stage:
-    """One run of the training loop. Tokens are those that pass through the model, padding included."""
+    """One run of the training loop.
+
+    Tokens are those of the texts that are drawn. In a chat stage the padding of rows that hold whole conversations
+    comes on top, about a tenth; of pairs and labelled texts whole rows are counted, padding included.
+    """
 
     name: str
     objective: Literal["lm", "chat", "translation", "mlm", "contrastive", "classify"]

@@ -19,8 +19,8 @@ from engine.info import ModelInfo
 from engine.params import SamplingParams
 from engine.template import TFM, Message
 from engine.tokenizer import SentencePieceTokenizer
-from weights.data.masking import CHOSEN
-from weights.estimate import flops_per_token
+from weights.data.readers import Report
+from weights.estimate import stage_flops_per_token
 from weights.evaluate.bits import bits_per_byte
 from weights.evaluate.records import beginnings
 from weights.masked import measure as measure_encoder
@@ -32,7 +32,7 @@ from weights.train.loop import Evaluate, Rows, Run, train
 from weights.train.parallel import World
 from weights.train.plot import plot_losses
 from weights.train.state import load_state, trained_weights
-from weights.workshop import Workshop, fingerprint, initial_model, make_rows, make_tokenizer, say
+from weights.workshop import Workshop, fingerprint, initial_model, make_rows, make_tokenizer, say, tell_bad_lines
 
 EVALUATED_BYTES = 16_000  # of each source, while training
 SAMPLED = SamplingParams(greedy=True, max_new_tokens=32)  # what a model says while it is trained
@@ -113,7 +113,9 @@ def _run(
         evaluate=_measure(shop, stage, tokenizer),
         world=shop.world,
         tensorboard=shop.tensorboard,
-        flops_per_token=_flops(model, stage),
+        flops_per_token=stage_flops_per_token(
+            model.config.layers() if isinstance(model, Encoder) else model.config, stage
+        ),
     )
     if (state := load_state(home, run.fingerprint)) and state["done"]:
         if shop.world.is_first:
@@ -133,20 +135,14 @@ def _run(
     return done
 
 
-def _flops(model: DecoderLM | Encoder, stage: Stage) -> float:
-    """Floating-point operations to train on one token of a row: an encoder's head works on the chosen ones alone."""
-    if not isinstance(model, Encoder):
-        return flops_per_token(model.config, stage.row)
-    layers = model.config.layers()
-    unread = (1 - CHOSEN) if stage.objective == "mlm" else 1.0
-    board = layers.n_layers * layers.n_heads * layers.head_dim * stage.row  # twice a causal one's
-    return flops_per_token(layers, stage.row) + 6.0 * (board - unread * layers.vocab_size * layers.d_model)
-
-
 def _measure(shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer) -> Evaluate:
     """What is measured while a stage runs: bits per byte of the held-out files, and what the model says."""
     if shop.recipe.architecture == ENCODER:
-        return measure_encoder(shop.recipe, stage, shop.corpus, tokenizer)
+        report = Report(shop.strict)
+        told = measure_encoder(shop.recipe, stage, shop.corpus, tokenizer, report)
+        if shop.world.is_first:
+            tell_bad_lines(report)
+        return told
     held_out = beginnings(shop.recipe, shop.corpus, EVALUATED_BYTES)
 
     def measure(model: DecoderLM) -> Mapping[str, Any]:

@@ -24,7 +24,7 @@ from weights.train.parallel import World
 from weights.train.plot import plot_losses
 from weights.train.state import load_state, trained_weights
 from weights.translation_recipe import TranslatorRecipe
-from weights.workshop import say, tokenizer_at
+from weights.workshop import say, tell_bad_lines, tokenizer_at
 
 MEASURED_PAIRS = 300  # of each language, while training
 
@@ -62,8 +62,7 @@ class TranslatorShop:
         report = Report(self.strict)
         files = getattr(self.recipe.languages[language], split)
         found = list(read_pairs([self.corpus / f for f in files], report))
-        if report.bad:
-            say(f"{language}: {len(report.bad)} bad lines were left out")
+        tell_bad_lines(report)
         return found
 
 

@@ -19,8 +19,8 @@ from engine.adapter import AdapterConfig
 from engine.api import Engine, load_engine
 from engine.checkpoint import save_like
 from engine.errors import DataError, UsageError
+from engine.gguf import gguf_at
 from engine.template import TFM, ChatTemplate
-from engine.tokenizer import SentencePieceTokenizer
 from weights.data.mixture import Mixture
 from weights.data.preferences import PairRows, read_pairs
 from weights.data.readers import FORMATS, Record, Report, read_file
@@ -143,7 +143,6 @@ def _pairs(tuning: Tuning) -> _Course:
     tell_bad_lines(report)
     engine = load_engine(base_directory(tuning.base), dtype="float32", template=tuning.template)
     template = _template(tuning, engine)
-    assert isinstance(engine.tokenizer, SentencePieceTokenizer)
     row = min(tuning.row or LONGEST_ROW, engine.config.max_positions)
     batch = min(tuning.batch, len(pairs))
     rows = PairRows(
@@ -188,6 +187,11 @@ def _check(tuning: Tuning) -> None:
     formats = [name for name in FORMATS if name != "own"]
     if tuning.format not in formats:
         raise UsageError(f"--format must be one of {', '.join(formats)}, not {tuning.format!r}.")
+    if gguf_at(base_directory(tuning.base)) is not None:
+        raise UsageError(
+            f"{tuning.base} is a GGUF file, and only a model directory can be tuned.",
+            f"Make one of it first: tfm convert {tuning.base} DIR.",
+        )
     if not tuning.data.is_file():
         raise DataError(f"There is no data file {tuning.data}.")
     if _in_use(tuning.out) and not states(tuning.home):
@@ -233,7 +237,6 @@ def _records(tuning: Tuning) -> Iterator[Record]:
 def _shard(tuning: Tuning, engine: Engine, records: list[Record]) -> Shard:
     """The records as the model would read them. Raises DataError when there is no template, or nothing to learn."""
     template = _template(tuning, engine) if records[0].messages else TFM
-    assert isinstance(engine.tokenizer, SentencePieceTokenizer)
     shard = make_shard(records, engine.tokenizer, template)
     if tuning.last_only:
         before = make_shard([Record(record.messages[:-1]) for record in records], engine.tokenizer, template)

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -58,11 +60,35 @@ class Workshop:
 
 
 def make_tokenizer(shop: Workshop) -> SentencePieceTokenizer:
-    """The recipe's tokenizer: trained on an even sample of all sources, unless it is there already."""
+    """The recipe's tokenizer: that of given weights, or trained on an even sample of all sources, once.
+
+    Raises TokenizerError for given weights without a tokenizer.model, DataError when another one is there already.
+    """
+    if shop.weights is not None:
+        _take_tokenizer(shop, shop.weights)
     controls = CONTROLS if shop.recipe.architecture == ENCODER else CONTROL_PIECES
     return tokenizer_at(
         shop.tokenizer_path, shop.recipe.tokenizer.vocab_size, _tokenizer_texts(shop), shop.world, controls
     )
+
+
+def _take_tokenizer(shop: Workshop, given: Path) -> None:
+    """Put the tokenizer of given weights where the recipe's is: each row of an embedding stands for one piece of it."""
+    ours, theirs = shop.tokenizer_path, given / shop.tokenizer_path.name
+    size, wanted = SentencePieceTokenizer(theirs).vocab_size, shop.recipe.tokenizer.vocab_size
+    if size != wanted:
+        raise DataError(f"{theirs} has {size} pieces and the recipe wants {wanted}.")
+    if not ours.is_file() and shop.world.is_first:
+        say(f"taking the tokenizer of {given}")
+        ours.parent.mkdir(parents=True, exist_ok=True)
+        half_written = ours.with_suffix(".tmp")
+        shutil.copyfile(theirs, half_written)
+        os.replace(half_written, ours)
+    shop.world.wait()
+    if digest_of(ours) != digest_of(theirs):
+        raise DataError(
+            f"The weights in {given} were trained with another tokenizer than {ours}.", "Choose another --out."
+        )
 
 
 def tokenizer_at(
@@ -147,7 +173,11 @@ def tell_bad_lines(report: Report) -> None:
 def make_rows(shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer) -> Rows:
     """Where a stage's batches come from."""
     if stage.objective == "contrastive":
-        return contrastive_rows(shop.recipe, stage, shop.corpus, tokenizer)
+        report = Report(shop.strict)
+        rows = contrastive_rows(shop.recipe, stage, shop.corpus, tokenizer, report)
+        if shop.world.is_first:
+            tell_bad_lines(report)
+        return rows
     mixture = Mixture(stage, make_shards(shop, stage, tokenizer), shop.recipe.seed)
     return masked_rows(mixture, tokenizer, shop.recipe.seed) if stage.objective == "mlm" else mixture
 

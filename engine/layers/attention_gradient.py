@@ -1,8 +1,9 @@
 """The gradient of attention in bfloat16 on a processor, from a few large matrix products.
 
-torch's fused kernel works in blocks of 32 keys, too few for a processor's matrix units, and also computes the half that a
-causal mask hides. Here the backward pass is five large products; a compiler fuses the element-wise work between them into
-two passes, on pieces that fit the cache: about half the time (docs/experiments.md). Uncompiled it would be slower.
+torch's fused kernel works in blocks of 32 keys, too few for a processor's matrix units, and also computes the half
+that a causal mask hides. Here the backward pass is five large products; a compiler fuses the element-wise work between
+them into two passes, on pieces that fit the cache: about half the time (docs/experiments.md). Uncompiled it would be
+slower.
 """
 
 from typing import Any

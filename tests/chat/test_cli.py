@@ -64,7 +64,13 @@ def test_chat_modules_import_no_torch(module: str) -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["chat", "--help"], [], ["--version"], ["-h"], ["train", "-h"], ["eval", "-h"], ["bench", "-h"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["--help"], ["run", "--help"], ["chat", "--help"], [], ["--version"]),
+        *(["-h"], ["train", "-h"], ["eval", "-h"], ["bench", "-h"]),
+    ],
+)
 def test_help_is_an_answer(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run_app(arguments) == 0
     shown = capsys.readouterr()

@@ -3,6 +3,7 @@
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,9 +16,17 @@ from engine.api import load_engine
 from engine.checkpoint import save_checkpoint
 from engine.config import ExpertsConfig, ModelConfig
 from engine.decoder import DecoderLM
-from engine.routing import chosen_experts
+from engine.routing import chosen_experts, watched_routers
 from engine.template import TFM
+from weights.data.pairs import language_control
 from weights.data.vocabulary import train_tokenizer
+from weights.models.checkpoint import build_model, save_translator
+from weights.models.classifier import Classifier, Labeller
+from weights.models.config import EncoderConfig, LSTMConfig, Seq2SeqConfig
+from weights.models.encoder import Encoder
+from weights.models.encoder_checkpoint import load_encoder, save_encoder
+from weights.models.reading import CONTROLS
+from weights.models.translate import Translator
 
 TEXT = "The cat sees the dog. The dog sees the cat.\nNo bird is here; 12 birds are there."
 
@@ -33,6 +42,27 @@ def directory(where: Path, experts: ExpertsConfig | None) -> Path:
 @pytest.fixture(scope="module")
 def mixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory(tmp_path_factory.mktemp("mixture"), ExpertsConfig(4, 24, n_chosen=2, renormalise=True))
+
+
+SHAPE: dict[str, Any] = {"n_heads": 2, "n_kv_heads": 2, "head_dim": 16, "d_ff": 48, "max_positions": 16}
+EXPERTS = ExpertsConfig(4, 24, n_chosen=2)
+
+
+def encoder(where: Path, experts: ExpertsConfig | None) -> Path:
+    train_tokenizer([TEXT] * 4, 400, where / "tokenizer.model", threads=1, controls=CONTROLS)
+    model = Encoder(EncoderConfig(400, 32, 2, **SHAPE, experts=experts))
+    model.init_weights(torch.Generator().manual_seed(0))
+    save_encoder(where / "m", model, where / "tokenizer.model", dtype=torch.float32)
+    return where / "m"
+
+
+def translator(where: Path, experts: ExpertsConfig | None, recurrent: bool = False) -> Path:
+    train_tokenizer([TEXT] * 4, 400, where / "tokenizer.model", threads=1, controls=("<pad>", language_control("fr")))
+    shape = {"n_encoder_layers": 2, "n_decoder_layers": 1, **SHAPE}
+    model = build_model(LSTMConfig(400, 32, 1) if recurrent else Seq2SeqConfig(400, 32, **shape, experts=experts))
+    model.init_weights(torch.Generator().manual_seed(0))
+    save_translator(where / "m", model, where / "tokenizer.model", ("fr",), dtype=torch.float32)
+    return where / "m"
 
 
 class Terminal(io.StringIO):
@@ -85,6 +115,62 @@ def test_of_a_file_come_shares_and_typical_tokens(mixture: Path, tmp_path: Path)
         wanted = found["layers"][int(layer)]["experts"][int(expert)]
         assert float(share) == pytest.approx(wanted["share"], abs=1e-3) and len(typical.split('" "')) <= 8
         assert all(json.dumps(t, ensure_ascii=False) in typical for t in wanted["typical"])
+
+
+def test_of_an_encoder_every_token_is_told_as_it_is_read_between_begin_and_end(tmp_path: Path) -> None:
+    place = encoder(tmp_path, EXPERTS)
+    head, *rows = told(Request([TEXT], model=str(place)), io.StringIO()).splitlines()
+    model, tokenizer = load_encoder(place)
+    ids = tokenizer.encode(TEXT)
+    assert head == "token\tlayer 0\tlayer 1" and len(rows) == len(ids) > 14  # two windows of 16 with their frames
+    for start in (0, 14):
+        window = ids[start : start + 14]
+        with watched_routers(model) as seen:
+            model.hidden(torch.tensor([[model.config.cls_id, *window, model.config.sep_id]]))
+        for at, row in enumerate(rows[start : start + 14], 1):
+            assert row.split("\t")[1:] == [",".join(map(str, seen[i][0][at].tolist())) for i in (0, 1)]
+    assert "".join(row.split("\t")[0] for row in rows) == TEXT.replace("\n", "⏎")
+
+
+def test_a_classifier_is_its_encoder(tmp_path: Path) -> None:
+    model, tokenizer = load_encoder(encoder(tmp_path, EXPERTS))
+    classifier = Classifier(model, ("good", "bad"))
+    classifier.init_head()
+    Labeller(classifier, tokenizer).save(tmp_path / "c")
+    found = json.loads(told(Request(["The cat"], model=str(tmp_path / "c"), json=True), io.StringIO()))
+    assert "".join(found["tokens"]) == "The cat" and list(found["layers"]) == ["0", "1"]
+
+
+def test_of_a_translator_the_experts_of_the_encoder_are_told(tmp_path: Path) -> None:
+    place = translator(tmp_path, EXPERTS)
+    found = json.loads(told(Request(["The cat"], model=str(place), json=True, to="fr"), io.StringIO()))
+    loaded = Translator.load(place)
+    source = loaded.routes[("en", "fr")].source(loaded.tokenizer, "The cat", 16)
+    with watched_routers(loaded.model) as seen:  # of both sides: the first two layers are the encoder's
+        loaded.model.hidden(torch.tensor([source]), torch.tensor([[1]]))
+    assert "".join(found["tokens"]) == "The cat" and found["ids"] == source[1:-1]
+    assert found["layers"] == {str(i): seen[i][0][1:-1].tolist() for i in (0, 1)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "flags", "code", "says"),
+    [
+        ("encoder", [], 3, "has no experts. Train one with [model.experts]"),
+        ("translator", ["--to", "fr"], 3, "has no experts. Train one with [model.experts]"),
+        ("lstm", ["--to", "fr"], 3, "holds an LSTM, which has no feed-forward part and so no experts."),
+        ("mixed encoder", ["--to", "fr"], 2, "--to means nothing to the TfmEncoder"),
+        ("mixed translator", [], 2, "It is not said which language"),
+        ("mixed translator", ["--to", "es"], 2, "does not translate to 'es'"),
+    ],
+)  # fmt: skip
+def test_a_model_of_another_kind_that_has_none_is_one_sentence(
+    kind: str, flags: list[str], code: int, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experts = EXPERTS if kind.startswith("mixed") else None
+    place = encoder(tmp_path, experts) if "encoder" in kind else translator(tmp_path, experts, kind == "lstm")
+    assert cli.run_app(["inspect", "experts", "hello", "-m", str(place), *flags]) == code
+    err = capsys.readouterr().err
+    assert says in err and err.count("\n") == 1 and "Traceback" not in err
 
 
 @pytest.mark.parametrize(

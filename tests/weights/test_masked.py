@@ -288,7 +288,8 @@ def test_the_fill_command_answers_the_other_lines(
     assert run_app(["fill", "-f", str(lines), "--top", "2", "-m", str(made)]) == 2
     told = capsys.readouterr()
     rows = [line.split("\t") for line in told.out.splitlines()]
-    assert len(rows) == 4 and [rows[0][1], rows[2][1]] == ["naps", "runs"]
+    assert len(rows) == 5 and [rows[0][1], rows[3][1]] == ["naps", "runs"]
+    assert rows[2] == [""]  # of the empty line
     assert rows[0][2] == "The cat naps in the yard." and float(rows[0][0]) > float(rows[1][0])
     errors = told.err.splitlines()
     assert len(errors) == 2 and "Line 3" in errors[0] and "[MASK]" in errors[0] and "at most 96" in errors[1]
@@ -301,9 +302,28 @@ def test_fill_as_json(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert told["masks"][0][0]["filled"] == "The cow eats in the yard." and len(told["masks"][0]) == 5
 
 
+@pytest.mark.parametrize("command", ["fill", "embed"])
+def test_an_empty_line_stays_where_it_is(
+    command: str, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = ["The cat [MASK] in the yard.", "", "  ", "The dog [MASK] in the sun.", ""]
+    (tmp_path / "lines.txt").write_text("\n".join(texts) + "\n")
+    words = [command, "-m", str(made), *(["--top", "1"] if command == "fill" else [])]
+    assert run_app([*words, "-f", str(tmp_path / "lines.txt")]) == 0
+    told = capsys.readouterr()
+    rows = told.out.split("\n")
+    assert [bool(row) for row in rows] == [True, False, False, True, False, False] and not told.err
+    assert run_app([*words, *texts]) == 0  # each argument is a line
+    assert capsys.readouterr().out.split("\n") == rows
+    assert run_app([*words, *texts, "--json"]) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [record["text"] for record in records] == texts
+    assert records[1] == records[4] == {"text": ""} and len(records[3]) == 2
+
+
 def test_embed_ranks_lines_by_their_cosine(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = ["The dog runs in the barn.", "In the yard the cow eats.", "The bird sings in the sun."]
-    assert run_app(["embed", *lines, "--similar", "The cow eats in the yard.", "-m", str(made)]) == 0
+    assert run_app(["embed", *lines, "", "--similar", "The cow eats in the yard.", "-m", str(made)]) == 0
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert rows[0][1] == lines[1] and sorted(row[1] for row in rows) == sorted(lines)
     assert [float(row[0]) for row in rows] == sorted((float(row[0]) for row in rows), reverse=True)

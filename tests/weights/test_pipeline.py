@@ -337,6 +337,8 @@ def test_a_dry_run_tells_the_true_number_of_parameters_and_touches_nothing(
     assert f"tiny: {sum(p.numel() for p in DecoderLM(config).parameters()):,} parameters" in done.stdout
     for stage in ("pretrain", "sft"):
         assert re.search(rf"\b{stage}\b.* [48]00,000 .*GB", done.stdout)
+    told = " ".join(done.stdout.split())
+    assert "Steps, FLOPs and time of sft are the least" in told and "padding adds about a tenth" in told
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from engine.errors import DataError
 from engine.template import TFM, ChatTemplate, Message
-from engine.tokenizer import SentencePieceTokenizer
+from engine.tokenizer import Tokenizer
 from weights.data.readers import Record, Report, open_text
 from weights.data.shards import encode_records
 
@@ -79,7 +79,7 @@ class PairRows:
     """The rows of a stage: all pairs in a new order each time around."""
 
     def __init__(
-        self, pairs: Sequence[Pair], tokenizer: SentencePieceTokenizer, *, row: int, batch: int, passes: float,
+        self, pairs: Sequence[Pair], tokenizer: Tokenizer, *, row: int, batch: int, passes: float,
         seed: int, template: ChatTemplate = TFM,
     ) -> None:  # fmt: skip
         self._row, self._batch = row, batch

@@ -9,7 +9,7 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from engine.errors import DataError
 from engine.template import TFM, ChatTemplate, Segment
-from engine.tokenizer import SentencePieceTokenizer, encode_segments
+from engine.tokenizer import SentencePieceTokenizer, Tokenizer, encode_segments
 from weights.data.grounding import Grounding
 from weights.data.passages import Passages
 from weights.data.readers import Record, Report, generate_own, read_file
@@ -28,6 +28,7 @@ from weights.recipe import Source
 Ids = npt.NDArray[np.unsignedinteger[Any]]  # 16 bits where the vocabulary allows it
 CODE = Path(__file__).parent
 BATCH = 2000  # records encoded at once
+BOUNDS = ("<s>", "</s>")  # what a text stands between
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,18 @@ def records(
             yield from read_file(corpus / file, source.format, random.Random(f"{seed} {file} {number}"), report)
 
 
-def render(record: Record, template: ChatTemplate = TFM) -> list[tuple[Segment, bool]]:
+def render(
+    record: Record, template: ChatTemplate = TFM, bounds: tuple[str, str] = BOUNDS
+) -> list[tuple[Segment, bool]]:
     """A record as segments, and whether each is to be learned when tuning: the assistant's words and their end.
 
-    Conversations go through the template that the chat uses: training ids are chat ids. Raises DataError when the
-    template has no control token that ends an answer: nothing would teach the model to stop.
+    Conversations go through the template that the chat uses: training ids are chat ids. bounds: the control tokens that
+    a text stands between; none where empty. Raises DataError when the template has no control token that ends an
+    answer: nothing would teach the model to stop.
     """
     if not record.messages:
-        return [(Segment("<s>", True), False), (Segment(record.text), True), (Segment("</s>", True), True)]
+        whole = [(Segment(bounds[0], True), False), (Segment(record.text), True), (Segment(bounds[1], True), True)]
+        return [(segment, learn) for segment, learn in whole if segment.text]
     if not template.end_of_turn:
         raise DataError(
             f"The template {template.name!r} has no control token that ends an answer, so nothing can be tuned to it.",
@@ -119,7 +124,7 @@ def _write(home: Path, source: Iterator[Record], tokenizer: SentencePieceTokeniz
     np.save(home / "starts.npy", shard.starts)
 
 
-def make_shard(source: Iterable[Record], tokenizer: SentencePieceTokenizer, template: ChatTemplate = TFM) -> Shard:
+def make_shard(source: Iterable[Record], tokenizer: Tokenizer, template: ChatTemplate = TFM) -> Shard:
     """The shard of some records, in memory. Raises DataError when there are none."""
     kind = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
     ids: list[Ids] = []
@@ -137,15 +142,21 @@ def make_shard(source: Iterable[Record], tokenizer: SentencePieceTokenizer, temp
 
 
 def encode_records(
-    batch: list[Record], tokenizer: SentencePieceTokenizer, template: ChatTemplate = TFM
+    batch: list[Record], tokenizer: Tokenizer, template: ChatTemplate = TFM
 ) -> Iterator[tuple[list[int], list[int]]]:
-    """(ids, learned) of each record; all texts are encoded in one parallel call.
+    """(ids, learned) of each record, as the engine reads a conversation or a raw text.
 
     Raises TemplateError when the tokenizer lacks a control token that a record needs.
     """
-    rendered = [render(record, template) for record in batch]
-    texts = [s.text for segments in rendered for s, _ in segments if not s.control]
-    encoded = iter(tokenizer.encode_batch(texts))
+    bounds = _bounds(tokenizer)
+    rendered = [render(record, template, bounds) for record in batch]
+    texts = [
+        (segment.text, place == 0 or not record.messages)  # a raw text begins its prompt, also after BOS
+        for record, segments in zip(batch, rendered, strict=True)
+        for place, (segment, _) in enumerate(segments)
+        if not segment.control
+    ]
+    encoded = iter(_encode(tokenizer, texts))
     for segments in rendered:
         ids: list[int] = []
         learned: list[int] = []
@@ -154,6 +165,27 @@ def encode_records(
             ids += new
             learned += [int(learn)] * len(new)
         yield ids, learned
+
+
+def _bounds(tokenizer: Tokenizer) -> tuple[str, str]:
+    """What a text stands between: <s> and </s>, or what the tokenizer names in their place, and BOS only if it adds it.
+
+    Empty where there is none.
+    """
+    named = tokenizer.special_tokens
+    others = named.get("bos_token", "") if tokenizer.adds_bos else "", named.get("eos_token", "")
+    found = [
+        next((name for name in names if tokenizer.control_id(name) is not None), "")
+        for names in zip(BOUNDS, others, strict=True)
+    ]
+    return found[0], found[1]
+
+
+def _encode(tokenizer: Tokenizer, texts: Sequence[tuple[str, bool]]) -> list[list[int]]:
+    """The ids of each (text, whether it begins a prompt)."""
+    if isinstance(tokenizer, SentencePieceTokenizer):  # it reads both alike, and many in parallel
+        return tokenizer.encode_batch([text for text, _ in texts])
+    return [tokenizer.encode(text) if begins else tokenizer.encode_within(text) for text, begins in texts]
 
 
 def _batches(source: Iterable[Record]) -> Iterator[list[Record]]:

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from engine.decoder import DecoderLM
-from engine.tokenizer import SentencePieceTokenizer
+from engine.tokenizer import Tokenizer
 from weights.data.readers import Record
 from weights.data.shards import encode_records
 from weights.evaluate.records import text_of
@@ -17,16 +17,14 @@ TOKENS_AT_ONCE = 2048
 NOT_COUNTED = -100
 
 
-def bits_per_byte(
-    model: DecoderLM, tokenizer: SentencePieceTokenizer, sources: Mapping[str, Sequence[Record]]
-) -> dict[str, float]:
+def bits_per_byte(model: DecoderLM, tokenizer: Tokenizer, sources: Mapping[str, Sequence[Record]]) -> dict[str, float]:
     """For each source: bits that the model needs for the text of its records, divided by its UTF-8 bytes."""
     counted = {name: bits_and_bytes(model, tokenizer, records) for name, records in sources.items()}
     return {name: bits / max(1, size) for name, (bits, size) in counted.items()}
 
 
 @torch.no_grad()  # not inference_mode: the angles that a long window computes are used again in training
-def bits_and_bytes(model: DecoderLM, tokenizer: SentencePieceTokenizer, records: Sequence[Record]) -> tuple[float, int]:
+def bits_and_bytes(model: DecoderLM, tokenizer: Tokenizer, records: Sequence[Record]) -> tuple[float, int]:
     """The bits that the model needs for the text of records, and its UTF-8 bytes: both add up over records.
 
     Conversations are read through the chat template; all their words count, the control tokens count as bits

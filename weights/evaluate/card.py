@@ -14,6 +14,7 @@ from weights.evaluate.samples import quoted
 from weights.recipe import Recipe
 
 PROVENANCE = Path(__file__).with_name("provenance.md")
+SHIPPED = "default"  # the recipe that `tfm eval` takes when none is named
 
 
 def write_card(
@@ -38,6 +39,7 @@ def render_card(
         _about(engine),
         training_section(recipe, history, "token"),
         _bits(numbers, peer),
+        _repeated(recipe),
         _overlap(numbers),
         _answers(numbers, peer),
         _tasks(numbers),
@@ -82,6 +84,13 @@ def _bits(numbers: Mapping[str, Any], peer: Mapping[str, Any] | None) -> list[st
             f"| {name} | {value:.3f} | {same[name]['model']:.3f} | {'–' if theirs is None else f'{theirs:.3f}'} |"
         )
     return lines
+
+
+def _repeated(recipe: Recipe) -> list[str]:
+    """The command that measures all of the card's numbers again."""
+    if recipe.name == SHIPPED:
+        return ["Repeated by: `tfm eval -m default --corpus CORPUS --card --samples docs/samples.md`"]
+    return ["Repeated by: `tfm eval -m DIR --recipe RECIPE --corpus CORPUS --card`"]
 
 
 def _overlap(numbers: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ import torch
 
 from engine.tokenizer import SentencePieceTokenizer
 from weights.data.pairs import Pair
+from weights.data.readers import Report
 from weights.evaluate.encoder_card import render_card
 from weights.evaluate.history import FILE, training
 from weights.evaluate.masked import masked_scores
@@ -116,4 +117,4 @@ def _pairs(request: Request) -> list[Pair]:
     """The held-out pairs of the recipe's contrastive stages."""
     names = {name for stage in request.recipe.stages if stage.objective == "contrastive" for name in stage.shares}
     files: Mapping[str, Sequence[str]] = {name: request.recipe.sources[name].valid for name in names}
-    return [pair for name in sorted(files) for pair in pairs_of(request.corpus, files[name])]
+    return [pair for name in sorted(files) for pair in pairs_of(request.corpus, files[name], Report())]

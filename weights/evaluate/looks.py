@@ -26,7 +26,6 @@ from weights.evaluate.tokens import END, Tokens
 from weights.models.boards import CROSS, DECODER, ENCODER, Board, decoder_board, encoder_board, translator_boards
 from weights.models.dictionary import Dictionary
 from weights.models.fill import Filler
-from weights.models.hf_encoder import ENCODER_FAMILIES
 from weights.models.kinds import COMMANDS, architecture, wrong_kind
 from weights.models.translate import Translator
 
@@ -59,7 +58,7 @@ def study(directory: Path, corpus: Path, to: str | None = None, threads: int | N
     name = architecture(directory)
     if threads:
         torch.set_num_threads(threads)
-    command = "tfm fill" if name in ENCODER_FAMILIES else COMMANDS.get(name or "")
+    command = COMMANDS.get(name or "")
     if to is not None and command != "tfm translate":
         raise UsageError(f"--to means nothing to the {name} in {directory}.")
     if command == "tfm run":

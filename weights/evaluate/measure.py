@@ -11,7 +11,6 @@ from engine.api import Engine
 from engine.lookup import FILE, Lookup, ground
 from engine.params import SamplingParams
 from engine.template import Message
-from engine.tokenizer import SentencePieceTokenizer
 from weights.data.readers import Record
 from weights.evaluate import rubrics, shell_tasks
 from weights.evaluate.bits import bits_and_bytes
@@ -84,7 +83,6 @@ def evaluate(setting: Setting, tell: Tell) -> tuple[dict[str, Any], list[Answer]
 def _bits(setting: Setting) -> dict[str, Any]:
     """Bits per byte of each source, and of its beginning, as far as the peer was measured on it."""
     engine, peer = setting.engine, load_peer()
-    assert isinstance(engine.tokenizer, SentencePieceTokenizer)
     whole: dict[str, float] = {}
     same: dict[str, Any] = {}
     for name, records in beginnings(setting.recipe, setting.corpus, SIZE).items():

@@ -71,7 +71,7 @@ def _scores(recipe: TranslatorRecipe, numbers: Mapping[str, Any]) -> list[str]:
         _row(f"this model, beam {numbers['beam']}", numbers["model"], numbers, numbers["bits_per_byte"]),
         _row("this model, greedy", numbers["greedy"], numbers, numbers["bits_per_byte"]),
         *(
-            _row(f"{name}, {told['parameters']:,} parameters", told["scores"], numbers, told["bits_per_byte"])
+            _row(f"{name}, {_size(told)}", told["scores"], numbers, told["bits_per_byte"])
             for name, told in others.items()
         ),
         _row("dictionary, word by word", numbers["dictionary"], numbers, {}),
@@ -89,6 +89,12 @@ def _scores(recipe: TranslatorRecipe, numbers: Mapping[str, Any]) -> list[str]:
         + f"; length penalty {numbers['length_penalty']}.", "",
         f"Repeated by: `tfm eval -m DIR --corpus CORPUS{flags} --card`",
     ]  # fmt: skip
+
+
+def _size(told: Mapping[str, Any]) -> str:
+    """How large another model is, and how long it was trained, where that is known."""
+    read = sum(stage["tokens"] for stage in told["training"]["stages"]) if told["training"] else 0
+    return f"{told['parameters']:,} parameters" + (f", {read:,} target positions" if read else "")
 
 
 def _row(name: str, scores: Mapping[str, Any], numbers: Mapping[str, Any], bits: Mapping[str, float]) -> str:

@@ -9,6 +9,7 @@ from engine.families import FAMILIES
 COMMANDS = {
     **dict.fromkeys(FAMILIES, "tfm run"), "TfmSeq2Seq": "tfm translate", "TfmLSTM": "tfm translate",
     "TfmEncoder": "tfm fill", "TfmClassifier": "tfm classify",
+    "BertForMaskedLM": "tfm fill", "RobertaForMaskedLM": "tfm fill", "DistilBertForMaskedLM": "tfm fill",
     "MBartForConditionalGeneration": "tfm translate", "MarianMTModel": "tfm translate",
     "BartForConditionalGeneration": "tfm summarize", "T5ForConditionalGeneration": "tfm summarize",
 }  # fmt: skip

@@ -47,6 +47,7 @@ tokens = 1000
 [stage.shares]
 tales = 1
 """
+SHIPPED = Path(card.__file__).parents[1] / "recipes" / "default.toml"
 PEER = {
     "name": "Peer", "parameters": 10**8, "date": "2026-01-01", "method": "By hand.", "size": 500,
     "bits_per_byte": {"tales": {"value": 1.25, "digest": "other bytes"}}, "right": {"greedy": {"shell": [3, 60]}},
@@ -176,8 +177,18 @@ def test_a_card_is_written_from_its_numbers_alone(model: Path, recipe: Path) -> 
         assert f"\n{row}\n" in text
     assert "\n    user: # no heading\n    tfm: `ls`\n    | no | table |\n" in text
     assert "Peer" not in text and "## Limits" in text and "Sampling: temperature 0.3, seed 7." in text
+    assert "\n\nRepeated by: `tfm eval -m DIR --recipe RECIPE --corpus CORPUS --card`\n\n## Overlap" in text
+    shipped = card.render_card(load_engine(model), read_recipe(SHIPPED), told, numbers, answers, None)
+    assert "\nRepeated by: `tfm eval -m default --corpus CORPUS --card --samples docs/samples.md`\n" in shipped
     unknown = card.render_card(load_engine(model), read_recipe(recipe), {}, numbers, answers, None)
     assert "## Training" not in unknown
+
+
+def test_every_source_of_the_shipped_recipe_stands_in_the_table_of_attributions() -> None:
+    cells = re.findall(r"^\| ([^|]+) \|", card.PROVENANCE.read_text(encoding="utf-8"), re.MULTILINE)
+    named = [name for cell in cells for name in cell.split(", ")]
+    assert sorted(set(read_recipe(SHIPPED).sources) - set(named)) == []
+    assert len(named) == len(set(named))
 
 
 def test_the_history_of_a_model_goes_with_it(tmp_path: Path, recipe: Path) -> None:

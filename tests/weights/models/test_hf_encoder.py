@@ -1,5 +1,6 @@
 """weights/models/hf_encoder.py: other people's encoders give the logits of transformers."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import torch
 from foreign import TEXTS, edit
 from safetensors.torch import load_file, save_file
 
+from chat.cli import run_app
 from engine.errors import CheckpointError, TokenizerError
 from weights.models.hf_encoder import ENCODER_FAMILIES, encoder_placements, load_hf_encoder
+from weights.models.kinds import COMMANDS
 
 BERT: dict[str, Any] = {
     "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 24,
@@ -118,3 +121,48 @@ def test_a_tokenizer_without_a_mask_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bert" / "tokenizer.json").write_bytes((tmp_path / "roberta" / "tokenizer.json").read_bytes())
     with pytest.raises(TokenizerError, match=r"no control token \[CLS\]"):
         load_hf_encoder(tmp_path / "bert")
+
+
+def told_of(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+    """The only JSON object that a command writes."""
+    assert run_app([*words, "--json", "--threads", "1"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("kind", ["BERT", "RoBERTa", "DistilBERT"])
+def test_fill_and_embed_tell_what_transformers_computes(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs = make(kind, tmp_path)
+    pieces = pytest.importorskip("tokenizers").Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    controls = {name: i for i, token in pieces.get_added_tokens_decoder().items() for name in [token.content]}
+    begin, end, mask = (controls[name] for name in ENCODER_FAMILIES[KINDS[kind][0]].controls)
+    before, after = (pieces.encode(part, add_special_tokens=False).ids for part in ("The cat", " in the garden."))
+    ids = [begin, *before, mask, *after, end]
+    with torch.no_grad():
+        found = theirs(input_ids=torch.tensor([ids]), output_hidden_states=True)
+    logits = found.logits[0, ids.index(mask)].index_fill(0, torch.tensor(list(controls.values())), -torch.inf)
+    probabilities, best = logits.softmax(-1).topk(7)
+
+    (guesses,) = told_of(capsys, "fill", "The cat [MASK] in the garden.", "--top", "7", "-m", str(tmp_path))["masks"]
+    assert [g["probability"] for g in guesses] == pytest.approx(probabilities.tolist(), abs=1e-4)
+    names = [pieces.decode([i]) if kind == "RoBERTa" else pieces.id_to_token(i) for i in best.tolist()]
+    assert [g["piece"] for g in guesses] == [name.removeprefix("##").strip(" ") or name for name in names]
+    if kind != "RoBERTa":
+        assert [g["continues"] for g in guesses] == [name.startswith("##") for name in names]
+
+    ids = [begin, *before, *after, end]
+    with torch.no_grad():
+        hidden = theirs(input_ids=torch.tensor([ids]), output_hidden_states=True).hidden_states[-1][0]
+    for pooling, pooled in (("mean", hidden.mean(0)), ("cls", hidden[0])):
+        told = told_of(capsys, "embed", "The cat in the garden.", "--pooling", pooling, "-m", str(tmp_path))
+        assert told["vector"] == pytest.approx((pooled / pooled.norm()).tolist(), abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ENCODER_FAMILIES)
+def test_a_command_of_another_kind_names_fill(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert COMMANDS[name] == "tfm fill"
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": [name]}))
+    assert run_app(["translate", "x", "--to", "fr", "-m", str(tmp_path)]) == 3
+    err = capsys.readouterr().err
+    assert f"holds a {name}, which" in err and f"`tfm fill -m {tmp_path}` uses it." in err
