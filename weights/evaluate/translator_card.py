@@ -93,7 +93,7 @@ def _scores(recipe: TranslatorRecipe, numbers: Mapping[str, Any]) -> list[str]:
 
 def _size(told: Mapping[str, Any]) -> str:
     """How large another model is, and how long it was trained, where that is known."""
-    read = sum(stage["tokens"] for stage in told["training"]["stages"]) if told["training"] else 0
+    read = sum(stage["tokens"] for stage in told["training"].get("stages", ()))
     return f"{told['parameters']:,} parameters" + (f", {read:,} target positions" if read else "")
 
 
