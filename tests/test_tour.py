@@ -87,7 +87,6 @@ def test_every_part_of_the_page_is_made_by_a_command_that_there_is(tour: ModuleT
         assert group == "eval" or name in commands
 
 
-@pytest.mark.xfail(strict=True, reason="the runs wait for free cores; take this mark away with the last TO MEASURE")
 def test_nothing_is_left_to_measure() -> None:
     assert "TO MEASURE" not in page()
 
