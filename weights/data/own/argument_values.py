@@ -71,7 +71,7 @@ def _file(command: str, rng: Random) -> str:
     within = command.startswith(("git", "tar", "scp", "split"))
     if rng.random() < 0.65 or command.startswith(("scp", "curl", "wget")):
         return _bare(rng, "text")
-    folder = f"{_name(rng)}" if within else _dir(rng)
+    folder = _name(rng) if within else _dir(rng)
     return f"{folder}/{_bare(rng, 'text', spaces=False)}"
 
 
