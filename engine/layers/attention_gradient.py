@@ -51,7 +51,8 @@ class _CausalAttention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, out, log_sums, mask = ctx.saved_tensors
-        (of_out,) = above
+        # Contiguous: of parts of one larger tensor torch 2.13 compiles a transposed copy that is wrong in rows of 256.
+        q, k, v, of_out = (x.contiguous() for x in (q, k, v, *above))
         delta = (of_out.float() * out.float()).sum(-1, keepdim=True)
         heads, count = q.shape[1:3]
         at_once = max(1, SCORES // (heads * count * min(count, QUERIES)))

@@ -97,16 +97,19 @@ def test_a_mask_that_may_look_ahead_never_comes_here(is_causal: bool, monkeypatc
     assert bool(called) == is_causal
 
 
-@pytest.mark.slow
-def test_compiled_packed_rows_take_it() -> None:
-    q, k, v, above = heads()
-    mask = documents(3, 21)
+@pytest.mark.parametrize("count", [64, *(pytest.param(n, marks=pytest.mark.slow) for n in (21, 256, 320))])
+def test_compiled_packed_rows_take_it(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Laid out as in a model, in four pieces: torch 2.13 compiled a transposed copy of such values wrongly."""
+    torch._dynamo.reset()
+    monkeypatch.setattr(attention_gradient, "SCORES", 8 * 5 * count * min(count, 256))
+    q, k, v, above = (x.bfloat16().transpose(1, 2).contiguous().transpose(1, 2) for x in heads(32, 5, count, 64))
+    mask = documents(32, count)
 
     def run(*x: Tensor) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
             return attend(*x, mask, is_causal=True)
 
     ours = gradients(torch.compile(run, fullgraph=True), q, k, v, above)
-    exact = gradients(lambda *x: attend_plainly(*x, mask), q, k, v, above)
+    exact = gradients(lambda *x: attend_plainly(*x, mask), *(x.float() for x in (q, k, v, above)))
     for one, other in zip(ours, exact, strict=True):
-        assert float((one.float() - other).norm() / other.norm()) < 0.01
+        assert float((one.float() - other).norm() / other.norm()) < 0.02
