@@ -25,8 +25,6 @@ from weights.models.reading import MASK, PAD, Reader
 from weights.recipe import Recipe, Stage
 from weights.train.loop import Evaluate, Rows
 
-EVALUATED_BYTES = 16_000  # of each source, while training
-
 
 def initial_encoder(recipe: Recipe, tokenizer: SentencePieceTokenizer) -> Encoder:
     """The recipe's encoder with the weights that its seed draws. Raises DataError for a shape that it cannot have."""
@@ -80,7 +78,7 @@ def measure(recipe: Recipe, stage: Stage, corpus: Path, tokenizer: SentencePiece
 
     Bad lines of held-out pairs go to the report.
     """
-    held_out = held_out_texts(recipe, corpus, EVALUATED_BYTES)
+    held_out = held_out_texts(recipe, corpus, recipe.evaluation.held_out_bytes)
     sources = [recipe.sources[name] for name in stage.shares] if stage.objective == "contrastive" else []
     pairs = [pair for source in sources for pair in pairs_of(corpus, source.valid, report)]
 

@@ -8,7 +8,7 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -18,6 +18,7 @@ from engine.errors import CheckpointError, DataError
 from weights.data.own import GENERATORS
 
 T = TypeVar("T")
+PROMPTS = {"lm": "The ", "chat": "How do I list the files here?"}  # what a model goes on with while it is trained
 OBJECTIVES_OF = {"LlamaForCausalLM": ("lm", "chat"), "TfmEncoder": ("mlm", "contrastive")}  # by architecture
 
 
@@ -91,6 +92,15 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class EvaluationRecipe:
+    """What is measured every `eval_every` steps of a stage, and at its end."""
+
+    held_out_bytes: int = 16_000  # of each source's `valid` files, whose bits per byte are taken
+    prompts: Mapping[str, str] = field(default_factory=lambda: dict(PROMPTS))  # objective -> begins the sample
+    max_new_tokens: int = 32  # of the sample, which is greedy
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A whole recipe."""
 
@@ -104,6 +114,7 @@ class Recipe:
     tokenizer: TokenizerRecipe = field(default_factory=TokenizerRecipe)
     generation: Mapping[str, Any] = field(default_factory=dict)  # becomes generation_config.json
     blend: Mapping[str, float] = field(default_factory=dict)  # stage -> its part in the weights that are exported
+    evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)
 
     def stage(self, name: str) -> Stage:
         """A stage by name. Raises DataError when the recipe has none of that name."""
@@ -156,6 +167,7 @@ def recipe_from(table: dict[str, Any]) -> Recipe:
         | {
             "model": build(ModelRecipe, with_experts(table.get("model", {})), "model"),
             "tokenizer": build(TokenizerRecipe, table.get("tokenizer", {}), "tokenizer"),
+            "evaluation": _evaluation(table.get("evaluation", {})),
             "sources": sources,
             "stages": tuple(build(Stage, s, f"stage {s.get('name', '?')}") for s in stages),
         },
@@ -199,6 +211,18 @@ def recipe_from(table: dict[str, Any]) -> Recipe:
 def model_config(recipe: Recipe, vocab_size: int, eos_ids: tuple[int, ...]) -> ModelConfig:
     """The ModelConfig of a recipe, for a tokenizer of `vocab_size` pieces."""
     return ModelConfig(vocab_size=vocab_size, eos_ids=eos_ids, bos_id=1, **vars(recipe.model))
+
+
+def _evaluation(table: Any) -> EvaluationRecipe:
+    """The table [evaluation], checked; an objective that it gives no prompt for keeps its own."""
+    told = build(EvaluationRecipe, table, "evaluation")
+    for objective in told.prompts:
+        if objective not in PROMPTS:
+            raise DataError(f"evaluation.prompts: {objective!r} has no sample.{_nearest(objective, PROMPTS)}")
+    for key in ("held_out_bytes", "max_new_tokens"):
+        if getattr(told, key) < 1:
+            raise DataError(f"evaluation: {key} must be at least 1, not {getattr(told, key)}.")
+    return replace(told, prompts={**PROMPTS, **told.prompts})
 
 
 def _check_source(name: str, source: Source) -> None:

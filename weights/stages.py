@@ -26,17 +26,13 @@ from weights.evaluate.records import beginnings
 from weights.masked import measure as measure_encoder
 from weights.models.encoder import Encoder
 from weights.models.encoder_checkpoint import ENCODER, load_encoder
-from weights.recipe import Stage
+from weights.recipe import EvaluationRecipe, Stage
 from weights.starting_vectors import start_from_vectors
 from weights.train.loop import Evaluate, Rows, Run, train
 from weights.train.parallel import World
 from weights.train.plot import plot_losses
 from weights.train.state import load_state, trained_weights
 from weights.workshop import Workshop, fingerprint, initial_model, make_rows, make_tokenizer, say, tell_bad_lines
-
-EVALUATED_BYTES = 16_000  # of each source, while training
-SAMPLED = SamplingParams(greedy=True, max_new_tokens=32)  # what a model says while it is trained
-SAMPLE_PROMPTS = {"lm": "The ", "chat": "How do I list the files here?"}
 
 
 def run_stage(shop: Workshop, name: str) -> bool:
@@ -143,27 +139,28 @@ def _measure(shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer) ->
         if shop.world.is_first:
             tell_bad_lines(report)
         return told
-    held_out = beginnings(shop.recipe, shop.corpus, EVALUATED_BYTES)
+    held_out = beginnings(shop.recipe, shop.corpus, shop.recipe.evaluation.held_out_bytes)
 
     def measure(model: DecoderLM) -> Mapping[str, Any]:
         told: dict[str, Any] = {"bits_per_byte": bits_per_byte(model, tokenizer, held_out)} if held_out else {}
         if not shop.world.is_sharded:
-            told["sample"] = _sample(model, tokenizer, stage)
+            told["sample"] = _sample(model, tokenizer, stage, shop.recipe.evaluation)
         return told
 
     return measure
 
 
-def _sample(model: DecoderLM, tokenizer: SentencePieceTokenizer, stage: Stage) -> str:
+def _sample(model: DecoderLM, tokenizer: SentencePieceTokenizer, stage: Stage, told: EvaluationRecipe) -> str:
     """A greedy answer or continuation, from a copy: generating leaves traces that training must not meet."""
     still = copy.deepcopy(model).eval().requires_grad_(False)
     info = ModelInfo("in training", "", model.config.n_parameters, "float32", "cpu", torch.get_num_threads(), "tfm", "")
     engine = Engine(still, tokenizer, TFM, info, model.config.max_positions)
-    prompt = SAMPLE_PROMPTS[stage.objective]
+    prompt = told.prompts[stage.objective]
+    sampling = SamplingParams(greedy=True, max_new_tokens=told.max_new_tokens)
     events = (
-        engine.chat([Message("user", prompt)], SAMPLED)
+        engine.chat([Message("user", prompt)], sampling)
         if stage.objective == "chat"
-        else engine.generate(prompt, SAMPLED)
+        else engine.generate(prompt, sampling)
     )
     return f"{prompt} | " + "".join(e.text for e in events if isinstance(e, TextDelta))
 

@@ -111,6 +111,8 @@ def test_one_command_makes_a_model_directory_and_all_that_belongs_to_a_run(out: 
         assert losses(out, stage)
         bits = [json.loads(x) for x in (out / stage / "metrics.jsonl").read_text().splitlines() if "bits_per_byte" in x]
         assert set(bits[-1]["bits_per_byte"]) == {"tales", "hello", "facts"}
+        begins = "Once upon a time | " if stage == "pretrain" else "Hello, who are you? | "  # as the recipe says
+        assert bits[-1]["sample"].startswith(begins)
     assert {p.name for p in (out / "model").iterdir()} == {
         "config.json", "generation_config.json", "model.safetensors", "tokenizer.model", "tokenizer_config.json",
     }  # fmt: skip

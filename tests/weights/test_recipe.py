@@ -76,6 +76,10 @@ def test_every_shipped_recipe_is_whole_and_makes_a_model(path: Path) -> None:
         ("stage.0.lr", "fast", "lr cannot be 'fast'; it must be a number"),
         ("stage.0.batch", 1.5, "batch cannot be 1.5; it must be a whole number"),
         ("stage.0.batch", True, "batch cannot be True"),
+        ("evaluation.held_out", 3, "evaluation: unknown key 'held_out'. Did you mean 'held_out_bytes'"),
+        ("evaluation.held_out_bytes", 0, "held_out_bytes must be at least 1, not 0"),
+        ("evaluation.prompts.chatt", "Hi", "'chatt' has no sample. Did you mean 'chat'"),
+        ("evaluation.prompts", "Hi", "prompts cannot be 'Hi'; it must be a table"),
         ("stage", [], "has no stage"),
         ("stage", "pretrain", "has no stage"),
         ("stage", None, "has no stage"),
@@ -92,6 +96,13 @@ def test_a_mistake_is_a_data_error_that_names_it(path: str, value: Any, told: st
     with pytest.raises(DataError) as caught:
         recipe_from(changed(path, value))
     assert told in str(caught.value)
+
+
+def test_an_objective_without_a_prompt_keeps_its_own() -> None:
+    told = recipe_from(changed("evaluation.prompts", {"chat": "Hi"})).evaluation
+    assert told.prompts == {"lm": "The ", "chat": "Hi"}
+    assert told.held_out_bytes == 8000  # of tiny.toml
+    assert recipe_from(changed("evaluation", {})).evaluation.held_out_bytes == 16_000
 
 
 def test_overrides_reach_every_table_and_a_stage_by_its_name() -> None:
