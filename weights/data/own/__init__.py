@@ -74,4 +74,7 @@ GENERATORS: dict[str, Generator] = {
     "short_personas": partial(_late, "short_personas"),
     "told": partial(_late, "told"),
     "arguments": partial(_late, "arguments"),
+    "next_steps": partial(_late, "next_steps"),
+    "meanings": partial(_late, "meanings"),
+    "cast": partial(_late, "cast"),
 }
