@@ -76,9 +76,9 @@ def pairs_of(corpus: Path, files: Sequence[str], report: Report) -> list[Pair]:
 def measure(recipe: Recipe, stage: Stage, corpus: Path, tokenizer: SentencePieceTokenizer, report: Report) -> Evaluate:
     """What is measured while a stage runs: hidden tokens of held-out text, and in contrastive tuning, retrieval.
 
-    Bad lines of held-out pairs go to the report.
+    Bad lines of what is held out go to the report.
     """
-    held_out = held_out_texts(recipe, corpus, recipe.evaluation.held_out_bytes)
+    held_out = held_out_texts(recipe, corpus, recipe.evaluation.held_out_bytes, report)
     sources = [recipe.sources[name] for name in stage.shares] if stage.objective == "contrastive" else []
     pairs = [pair for source in sources for pair in pairs_of(corpus, source.valid, report)]
 
@@ -93,7 +93,7 @@ def measure(recipe: Recipe, stage: Stage, corpus: Path, tokenizer: SentencePiece
     return told
 
 
-def held_out_texts(recipe: Recipe, corpus: Path, size: int) -> dict[str, list[str]]:
+def held_out_texts(recipe: Recipe, corpus: Path, size: int, report: Report) -> dict[str, list[str]]:
     """The passages of the first `size` bytes of each source's validation files."""
-    found = beginnings(recipe, corpus, size)
+    found = beginnings(recipe, corpus, size, report)
     return {name: [r.text for r in Passages().apply(records, Random(0))] for name, records in found.items()}

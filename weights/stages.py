@@ -19,7 +19,7 @@ from engine.info import ModelInfo
 from engine.params import SamplingParams
 from engine.template import TFM, Message
 from engine.tokenizer import SentencePieceTokenizer
-from weights.data.readers import Report
+from weights.data.readers import Record, Report
 from weights.estimate import stage_flops_per_token
 from weights.evaluate.bits import bits_per_byte
 from weights.evaluate.records import beginnings
@@ -133,14 +133,20 @@ def _run(
 
 def _measure(shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer) -> Evaluate:
     """What is measured while a stage runs: bits per byte of the held-out files, and what the model says."""
+    report = Report(shop.strict)
     if shop.recipe.architecture == ENCODER:
-        report = Report(shop.strict)
         told = measure_encoder(shop.recipe, stage, shop.corpus, tokenizer, report)
-        if shop.world.is_first:
-            tell_bad_lines(report)
-        return told
-    held_out = beginnings(shop.recipe, shop.corpus, shop.recipe.evaluation.held_out_bytes)
+    else:
+        held_out = beginnings(shop.recipe, shop.corpus, shop.recipe.evaluation.held_out_bytes, report)
+        told = _measure_decoder(shop, stage, tokenizer, held_out)
+    if shop.world.is_first:
+        tell_bad_lines(report)
+    return told
 
+
+def _measure_decoder(
+    shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer, held_out: Mapping[str, list[Record]]
+) -> Evaluate:
     def measure(model: DecoderLM) -> Mapping[str, Any]:
         told: dict[str, Any] = {"bits_per_byte": bits_per_byte(model, tokenizer, held_out)} if held_out else {}
         if not shop.world.is_sharded:

@@ -23,7 +23,7 @@ from weights.models.encoder_checkpoint import load_encoder
 from weights.models.fill import Filler
 from weights.models.reading import Reader, bundles
 from weights.recipe import Recipe
-from weights.workshop import say
+from weights.workshop import say, tell_bad_lines
 
 SIZE = 150_000  # bytes of each source whose tokens are hidden by fifteen in a hundred
 ONE_BY_ONE = 6_000  # bytes of each source whose tokens are hidden one at a time
@@ -75,8 +75,10 @@ def run(request: Request) -> dict[str, Any]:
 def measure(request: Request, model: Encoder, tokenizer: SentencePieceTokenizer) -> dict[str, Any]:
     """The numbers of one model but for retrieval, ready for JSON."""
     say("hiding tokens of held-out text ...")
-    held_out = held_out_texts(request.recipe, request.corpus, SIZE)
-    few = held_out_texts(request.recipe, request.corpus, ONE_BY_ONE)
+    report = Report()
+    held_out = held_out_texts(request.recipe, request.corpus, SIZE, report)
+    few = held_out_texts(request.recipe, request.corpus, ONE_BY_ONE, Report())  # a part of the same lines
+    tell_bad_lines(report)
     filler = Filler(model, tokenizer)
     lines = LINES.read_text(encoding="utf-8").splitlines()
     return {
@@ -117,4 +119,7 @@ def _pairs(request: Request) -> list[Pair]:
     """The held-out pairs of the recipe's contrastive stages."""
     names = {name for stage in request.recipe.stages if stage.objective == "contrastive" for name in stage.shares}
     files: Mapping[str, Sequence[str]] = {name: request.recipe.sources[name].valid for name in names}
-    return [pair for name in sorted(files) for pair in pairs_of(request.corpus, files[name], Report())]
+    report = Report()
+    found = [pair for name in sorted(files) for pair in pairs_of(request.corpus, files[name], report)]
+    tell_bad_lines(report)
+    return found

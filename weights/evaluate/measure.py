@@ -11,7 +11,7 @@ from engine.api import Engine
 from engine.lookup import FILE, Lookup, ground
 from engine.params import SamplingParams
 from engine.template import Message
-from weights.data.readers import Record
+from weights.data.readers import Record, Report
 from weights.evaluate import rubrics, shell_tasks
 from weights.evaluate.bits import bits_and_bytes
 from weights.evaluate.overlap import overlap_of
@@ -21,6 +21,7 @@ from weights.evaluate.repetition import loops, repetition
 from weights.evaluate.retrieval import Bm25
 from weights.evaluate.rubrics import SEED, Answer, Ground, answer_cases, ask, command_of, judge, load_cases
 from weights.recipe import Recipe
+from weights.workshop import tell_bad_lines
 
 GROUPS = {
     "persona": "name, role or instruction of an unseen persona kept",
@@ -85,7 +86,10 @@ def _bits(setting: Setting) -> dict[str, Any]:
     engine, peer = setting.engine, load_peer()
     whole: dict[str, float] = {}
     same: dict[str, Any] = {}
-    for name, records in beginnings(setting.recipe, setting.corpus, SIZE).items():
+    report = Report()
+    held_out = beginnings(setting.recipe, setting.corpus, SIZE, report)
+    tell_bad_lines(report)
+    for name, records in held_out.items():
         first = beginning(records, peer["size"]) if peer else []
         bits, size = bits_and_bytes(engine.model, engine.tokenizer, first)
         more_bits, more_size = bits_and_bytes(engine.model, engine.tokenizer, records[len(first) :])

@@ -20,13 +20,13 @@ def require_files(corpus: Path, files: Iterable[str]) -> None:
         )
 
 
-def beginnings(recipe: Recipe, corpus: Path, size: int) -> dict[str, list[Record]]:
+def beginnings(recipe: Recipe, corpus: Path, size: int, report: Report) -> dict[str, list[Record]]:
     """The first `size` bytes of records of each source that has held-out files; the last record is whole.
 
-    Raises DataError when a file is not there.
+    Bad lines before it go to the report. Raises DataError when a file is not there.
     """
     return {
-        name: list(_until(records(name, source, corpus, source.valid, recipe.seed, Report()), size))
+        name: list(_until(records(name, source, corpus, source.valid, recipe.seed, report), size))
         for name, source in recipe.sources.items()
         if source.valid
     }

@@ -1,12 +1,13 @@
 """weights/evaluate/overlap.py and records.py: what validation and training share, counted; what is measured."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from engine.errors import DataError
 from engine.template import Message
-from weights.data.readers import Record
+from weights.data.readers import Record, Report
 from weights.evaluate import overlap as module
 from weights.evaluate.overlap import overlap, overlap_of
 from weights.evaluate.records import beginning, beginnings, digest, text_of
@@ -65,11 +66,21 @@ def test_each_source_with_validation_files_has_its_overlap(corpus: Path) -> None
 
 def test_held_out_records_are_the_beginning_of_a_source_and_a_smaller_size_is_their_beginning(corpus: Path) -> None:
     recipe = read_recipe(TINY)
-    every, few = beginnings(recipe, corpus, 10**9), beginnings(recipe, corpus, 300)
+    every, few = beginnings(recipe, corpus, 10**9, Report()), beginnings(recipe, corpus, 300, Report())
     for name, records in few.items():
         assert records == every[name][: len(records)] == beginning(every[name], 300)
         assert sum(len(text_of(r).encode()) for r in records[:-1]) < 300
     assert digest(every["tales"]) != digest(few["tales"]) == digest(beginning(every["tales"], 300))
+
+
+def test_a_bad_line_of_held_out_text_is_reported(corpus: Path, tmp_path: Path) -> None:
+    spoilt = shutil.copytree(corpus, tmp_path / "corpus")
+    recipe = read_recipe(TINY)
+    file = spoilt / recipe.sources["tales"].valid[0]
+    file.write_text("no JSON\n" + file.read_text(encoding="utf-8"), encoding="utf-8")
+    report = Report()
+    assert beginnings(recipe, spoilt, 300, report) == beginnings(recipe, corpus, 300, Report())
+    assert [(name, line) for name, line, _ in report.bad] == [(file.name, 1)]
 
 
 def test_the_words_of_a_conversation_are_those_of_all_roles() -> None:
