@@ -45,6 +45,12 @@ def test_only_the_answers_are_compared_and_each_follows_its_own_prompt(tokenizer
     assert (batch.targets[batch.documents < 0] == -1).all()
 
 
+def test_rows_are_no_longer_than_their_longest_answer_needs(tokenizer: SentencePieceTokenizer) -> None:
+    short, long = rows_of(tokenizer).batch(0, 3), rows_of(tokenizer, row=1024).batch(0, 3)
+    assert short.ids.shape == (6, 48) and long.ids.shape == (6, 64)
+    assert torch.equal(long.ids[:, :48], short.ids) and torch.equal(long.targets[:, :48], short.targets)
+
+
 def test_the_loss_is_that_of_the_paper(tokenizer: SentencePieceTokenizer, make_model: Make) -> None:
     """Against log-probabilities that are added up plainly, row by row."""
     model, reference = (make_model(seed, vocab_size=tokenizer.vocab_size) for seed in (0, 1))

@@ -18,6 +18,8 @@ from engine.tokenizer import Tokenizer
 from weights.data.readers import Record, Report, open_text
 from weights.data.shards import encode_records
 
+ROUND = 64  # positions: rows of pairs are a multiple of it
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -100,16 +102,19 @@ class PairRows:
         return sum(len(ids) > self._row + 1 for ids, _ in self._encoded)
 
     def batch(self, first_row: int, rows: int) -> PairBatch:
-        """Pairs first_row .. first_row + rows - 1, each two rows; an answer beyond the row is cut."""
-        shape = (2 * rows, self._row + 1)
+        """Pairs first_row .. first_row + rows - 1, each two rows; an answer beyond the row is cut.
+
+        The rows are no longer than the longest of them, rounded up so that a compiler meets few lengths.
+        """
+        pairs = [int(self._order[at % len(self._order)]) for at in range(first_row, first_row + rows)]
+        encoded = [self._encoded[2 * pair + side] for pair in pairs for side in (0, 1)]
+        longest = max(len(row) for row, _ in encoded) - 1
+        shape = (2 * rows, min(self._row, -(-longest // ROUND) * ROUND) + 1)
         ids, learned, documents = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.full(shape, -1, np.int64)
-        for place in range(rows):
-            pair = int(self._order[(first_row + place) % len(self._order)])
-            for side in (0, 1):
-                row, counts = self._encoded[2 * pair + side]
-                length = min(len(row), self._row + 1)
-                ids[2 * place + side, :length] = row[:length]
-                learned[2 * place + side, :length] = counts[:length]
-                documents[2 * place + side, :length] = 0
+        for place, (row, counts) in enumerate(encoded):
+            length = min(len(row), shape[1])
+            ids[place, :length] = row[:length]
+            learned[place, :length] = counts[:length]
+            documents[place, :length] = 0
         targets = np.where(learned[:, 1:] == 1, ids[:, 1:], -1)
         return PairBatch(*map(torch.from_numpy, (ids[:, :-1].copy(), targets, documents[:, :-1].copy())))
