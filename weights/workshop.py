@@ -163,11 +163,12 @@ def make_shards(shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer)
 
 
 def tell_bad_lines(report: Report) -> None:
-    """The first of the lines that were left out, and how many there are."""
-    for file, line, why in report.bad[:5]:
+    """The first of the lines that were left out, and how many there are. A line that was read twice counts once."""
+    bad = {(file, line): why for file, line, why in report.bad}
+    for (file, line), why in list(bad.items())[:5]:
         say(f"{file}, line {line}: {why} (left out)")
-    if report.bad:
-        say(f"{len(report.bad)} bad lines were left out")
+    if bad:
+        say(f"{len(bad)} bad lines were left out")
 
 
 def make_rows(shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer) -> Rows:

@@ -14,7 +14,7 @@ from weights.data.own.phrasing import vary
 
 EVALUATE = Path(heldout.__file__).parents[2] / "evaluate"
 SUBJECTS = sorted(GENERATORS)
-SHELL = {"commands", "everyday", "followups", "shell_basics"}  # commands hold braces, as in `find . -exec ls {} +`
+SHELL = {"commands", "everyday", "followups", "next_steps", "shell_basics"}  # braces: `find . -exec ls {} +`
 
 
 def made(subject: str, n: int, seed: int = 0) -> list[Conversation]:
