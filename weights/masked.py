@@ -14,7 +14,7 @@ from weights.data.masking import MaskedRows, Masker, ordinary_ids
 from weights.data.mixture import Mixture
 from weights.data.pairs import BOS, EOS, Pair, read_pairs, required
 from weights.data.passages import Passages
-from weights.data.readers import Report
+from weights.data.readers import Record, Report
 from weights.data.sentences import SentencePairs
 from weights.evaluate.masked import masked_scores
 from weights.evaluate.records import beginnings
@@ -95,5 +95,9 @@ def measure(recipe: Recipe, stage: Stage, corpus: Path, tokenizer: SentencePiece
 
 def held_out_texts(recipe: Recipe, corpus: Path, size: int, report: Report) -> dict[str, list[str]]:
     """The passages of the first `size` bytes of each source's validation files."""
-    found = beginnings(recipe, corpus, size, report)
-    return {name: [r.text for r in Passages().apply(records, Random(0))] for name, records in found.items()}
+    return {name: passages(records) for name, records in beginnings(recipe, corpus, size, report).items()}
+
+
+def passages(records: Sequence[Record]) -> list[str]:
+    """The texts of records as an encoder reads them."""
+    return [record.text for record in Passages().apply(records, Random(0))]

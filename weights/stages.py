@@ -147,6 +147,8 @@ def _measure(shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer) ->
 def _measure_decoder(
     shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer, held_out: Mapping[str, list[Record]]
 ) -> Evaluate:
+    """Bits per byte of what is held out, and a sample."""
+
     def measure(model: DecoderLM) -> Mapping[str, Any]:
         told: dict[str, Any] = {"bits_per_byte": bits_per_byte(model, tokenizer, held_out)} if held_out else {}
         if not shop.world.is_sharded:

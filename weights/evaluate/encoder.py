@@ -15,9 +15,9 @@ from weights.data.readers import Report
 from weights.evaluate.encoder_card import render_card
 from weights.evaluate.history import FILE, training
 from weights.evaluate.masked import masked_scores
-from weights.evaluate.records import require_files
+from weights.evaluate.records import beginning, beginnings, require_files
 from weights.evaluate.sentences import embedded, retrieval, tf_idf
-from weights.masked import held_out_texts, pairs_of
+from weights.masked import pairs_of, passages
 from weights.models.encoder import Encoder
 from weights.models.encoder_checkpoint import load_encoder
 from weights.models.fill import Filler
@@ -76,9 +76,10 @@ def measure(request: Request, model: Encoder, tokenizer: SentencePieceTokenizer)
     """The numbers of one model but for retrieval, ready for JSON."""
     say("hiding tokens of held-out text ...")
     report = Report()
-    held_out = held_out_texts(request.recipe, request.corpus, SIZE, report)
-    few = held_out_texts(request.recipe, request.corpus, ONE_BY_ONE, Report())  # a part of the same lines
+    found = beginnings(request.recipe, request.corpus, SIZE, report)
     tell_bad_lines(report)
+    held_out = {name: passages(records) for name, records in found.items()}
+    few = {name: passages(beginning(records, ONE_BY_ONE)) for name, records in found.items()}
     filler = Filler(model, tokenizer)
     lines = LINES.read_text(encoding="utf-8").splitlines()
     return {

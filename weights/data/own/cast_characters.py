@@ -12,7 +12,7 @@ from typing import Any
 from weights.data.own.asking import article, capital
 from weights.data.own.names import built_name, person_name, pet_name
 from weights.data.own.phrasing import vary
-from weights.data.own.tables import rows
+from weights.data.own.tables import listed_at, rows
 from weights.data.own.unusual_names import bot_name, house_name, unusual_name
 
 TABLE: dict[str, Any] = tomllib.loads(Path(__file__).with_name("cast.toml").read_text(encoding="utf-8"))
@@ -34,14 +34,12 @@ _HEAVY = ("desk", "ruler", "device")
 
 @cache
 def words_of(name: str) -> tuple[str, ...]:
-    """The list at a dotted name of the table, its entries parted by ` / ` or by the end of a line."""
-    found: Any = TABLE
-    for key in name.split("."):
-        found = found[key]
-    return tuple(word.strip() for line in found.strip().splitlines() for word in line.split(" / "))
+    """The list at a dotted name of the table."""
+    return listed_at(TABLE, name)
 
 
-def _pick(name: str, rng: Random) -> str:
+def pick(name: str, rng: Random) -> str:
+    """An entry of the list at a dotted name."""
     return rng.choice(words_of(name))
 
 
@@ -80,12 +78,12 @@ _MADE: dict[str, tuple[str, ...]] = {
 
 def _people(rng: Random) -> str:
     if rng.random() < 0.4:
-        return f"{_pick('words.before', rng).split()[0]} {rng.choice(('People', 'Folk', 'Clan', 'Giants', 'Tribes'))}"
-    return built_name(rng) + _pick("words.people_ends", rng)
+        return f"{pick('words.before', rng).split()[0]} {rng.choice(('People', 'Folk', 'Clan', 'Giants', 'Tribes'))}"
+    return built_name(rng) + pick("words.people_ends", rng)
 
 
 def _town(rng: Random) -> str:
-    return built_name(rng) + (_pick("words.town_ends", rng) if rng.random() < 0.6 else "")
+    return built_name(rng) + (pick("words.town_ends", rng) if rng.random() < 0.6 else "")
 
 
 _FUNCTIONS: dict[str, Callable[[Random], str]] = {
@@ -97,11 +95,11 @@ _FUNCTIONS: dict[str, Callable[[Random], str]] = {
     "house": house_name,
     "town": _town,
     "people": _people,
-    "tongue": lambda rng: built_name(rng) + _pick("words.tongue_ends", rng),
+    "tongue": lambda rng: built_name(rng) + pick("words.tongue_ends", rng),
     "letter": lambda rng: rng.choice("ABCDEFGHKLMNPRSTVWXZ"),
     "roman": lambda rng: rng.choice(("II", "III", "IV", "V", "VI", "IX")),
-    "before": lambda rng: _pick("words.before", rng),
-    "after": lambda rng: _pick("words.after", rng),
+    "before": lambda rng: pick("words.before", rng),
+    "after": lambda rng: pick("words.after", rng),
 }
 
 
@@ -123,7 +121,7 @@ def value(template: str, rng: Random) -> str:
         if kind in _MADE:
             return value(rng.choice(_MADE[kind]), rng)
         small = kind[:1].lower() + kind[1:]
-        text = value(_pick(f"words.{_SIMPLE[small]}", rng), rng)
+        text = value(pick(f"words.{_SIMPLE[small]}", rng), rng)
         return text if kind == small else " ".join(map(capital, text.split()))
 
     return _PLURALS.sub(_many, _VOWEL.sub(r"\1n ", _PLACE.sub(drawn, template)))
@@ -176,13 +174,13 @@ def _belonging(rng: Random, key: str = "") -> Fact:
     """Something of one's own: its name, colour, place, maker or price; a person one knows; a favourite."""
     kind = {"": rng.random(), "a_person": 0.0, "a_favourite": 0.5}.get(key, 1.0)
     if kind < 0.3:
-        thing, key, made = _pick("belongings.persons", rng), "a_person", "<name>"
+        thing, key, made = pick("belongings.persons", rng), "a_person", "<name>"
     elif kind < 0.55:
-        thing, made = _pick("belongings.favourites", rng).split("=")
+        thing, made = pick("belongings.favourites", rng).split("=")
         key = "a_favourite"
     else:
         key = key or rng.choice(_KEYS)
-        thing, made = _pick("belongings.named" if key == "names" else "belongings.things", rng), "<name>"
+        thing, made = pick("belongings.named" if key == "names" else "belongings.things", rng), "<name>"
     (template,), *fields = rows(TABLE["belongings"][key])[0]
     many = thing in _PLURAL
     verbs = {"is": "are", "was": "were", "It": "They"} if many else {"is": "is", "was": "was", "It": "It"}
@@ -247,10 +245,10 @@ def _named(group: str, role: str, rng: Random) -> str:
 def character(rng: Random, group: str = "") -> Character:
     """A character without a prompt."""
     group = group or rng.choice((*TABLE["roles"], *_HEAVY))
-    role, deed = _pick(f"roles.{group}", rng).split("=")
+    role, deed = pick(f"roles.{group}", rng).split("=")
     other = role
     while other == role:
-        other = _pick(f"roles.{rng.choice(tuple(TABLE['roles']))}", rng).split("=")[0]
+        other = pick(f"roles.{rng.choice(tuple(TABLE['roles']))}", rng).split("=")[0]
     name, other_name = _named(group, role, rng), unusual_name(rng, plain=0.6)
     yours = re.sub(r"\bmy\b", "your", re.sub(r"\bI\b", "you", deed))
     words = {"name": name, "role": role, "a_role": article(role), "deed": deed, "deed_you": yours}
@@ -275,7 +273,7 @@ def sentences(facts: list[Fact], sort: str, name: str, rng: Random) -> list[str]
 def _described(person: Character, rng: Random) -> None:
     """Writes the system prompt: a frame, and the facts before or behind it."""
     sort = rng.choices(("first", "listing", "third"), (76, 12, 12))[0]
-    head = filled(_pick(f"frames.{sort}", rng).replace("\\n", "\n"), person.words)
+    head = filled(pick(f"frames.{sort}", rng).replace("\\n", "\n"), person.words)
     said = sentences(person.facts, sort, person.words["name"], rng)
     kind = rng.random()
     if sort == "first" and kind < 0.14 and said[0].startswith("You"):
@@ -289,7 +287,7 @@ def _described(person: Character, rng: Random) -> None:
             said[at : at + 2] = [f"{said[at][:-1]}, and y{said[at + 1][1:]}"]
             break
     if rng.random() < 0.18:
-        said.append(_pick("frames.tail", rng))
+        said.append(pick("frames.tail", rng))
     text = ("\n" if "\n" in head else " ").join(said)
     person.system = text.rstrip(".") if rng.random() < 0.08 else text
 
@@ -339,7 +337,7 @@ def talk_turn(key: str, person: Character, rng: Random) -> Turn:
     said = filled(rng.choice(fitting), words)
     while len(said.split()) > 24:
         said = filled(rng.choice([pattern for pattern in fitting if "{more}" not in pattern]), words)
-    return typed(_pick(ask, rng), words, rng), said
+    return typed(pick(ask, rng), words, rng), said
 
 
 def _unknown_turn(person: Character, rng: Random) -> Turn:

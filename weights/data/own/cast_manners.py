@@ -5,17 +5,13 @@ from random import Random
 
 from weights.data.own import cast_characters as cast
 from weights.data.own.asking import capital
-from weights.data.own.cast_characters import Character, Fact, Turn, words_of
+from weights.data.own.cast_characters import Character, Fact, Turn, pick, words_of
 from weights.data.own.names import person_name
 from weights.data.own.phrasing import Conversation, talk
 from weights.data.own.tables import rows
 from weights.data.own.unusual_names import unusual_name
 
 _KINDS = {"end": 22, "start": 16, "call": 22, "brief": 12, "upper": 4, "lower": 4, "pirate": 7, "never": 13}
-
-
-def _pick(name: str, rng: Random) -> str:
-    return rng.choice(words_of(name))
 
 
 def _user_fact(key: str, rng: Random) -> Fact:
@@ -28,12 +24,12 @@ def _introduced(person: Character, known: list[Fact], rng: Random) -> str:
     words = dict(person.words)
     predicates = [cast.filled(rng.choice(fact.tells), fact.words) for fact in known]
     if predicates and rng.random() < 0.7:
-        user = [cast.filled(_pick("who_is_who.both", rng), {**words, "p": predicates[0]})]
+        user = [cast.filled(pick("who_is_who.both", rng), {**words, "p": predicates[0]})]
         predicates = predicates[1:]
     else:
-        user = [cast.filled(_pick("who_is_who.names", rng), words)]
+        user = [cast.filled(pick("who_is_who.names", rng), words)]
     user += [f"{rng.choice((words['u'], 'The user'))} {predicate}." for predicate in predicates]
-    own = [cast.filled(_pick("who_is_who.self", rng), words)]
+    own = [cast.filled(pick("who_is_who.self", rng), words)]
     own += cast.sentences(person.facts, "first", words["name"], rng)
     return " ".join(user + own if rng.random() < 0.6 else own + user).replace("..", ".")
 
@@ -68,8 +64,8 @@ def who_is_who(rng: Random) -> Conversation:
                 if "w" not in asks.words and keys[2] not in ("number", "car", "job"):
                     turns.append((cast.typed(rng.choice(asks.pairs[0][0]), asks.words, rng), _plain_unknown(rng)))
         else:
-            said = cast.filled(_pick(f"who_is_who.{sort}_say", rng), person.words)
-            turns.append((cast.typed(_pick(f"who_is_who.{sort}", rng), person.words, rng), said))
+            said = cast.filled(pick(f"who_is_who.{sort}_say", rng), person.words)
+            turns.append((cast.typed(pick(f"who_is_who.{sort}", rng), person.words, rng), said))
     turns = turns or [cast.talk_turn("who", person, rng)]
     return talk(*(text for turn in turns for text in turn), system=person.system)
 
@@ -88,15 +84,15 @@ def _with_call(answer: str, called: str, rng: Random) -> str:
 def _manner(kind: str, rng: Random) -> tuple[str, str]:
     """The instruction, and the words that it asks for."""
     if kind in ("end", "start"):
-        said = _pick(f"manner.{kind}s", rng)
+        said = pick(f"manner.{kind}s", rng)
         quoted = rng.choice(('"', "'"))
-        text = _pick(f"manner.{kind}", rng).replace("{q}", f"{quoted}{said}{quoted}")
+        text = pick(f"manner.{kind}", rng).replace("{q}", f"{quoted}{said}{quoted}")
         return re.sub(r"([.!?])(['\"])\.$", r"\1\2", text), said
     if kind == "call":
-        called = _pick("manner.calls", rng)
+        called = pick("manner.calls", rng)
         marked = f"'{called}'" if rng.random() < 0.2 else called
-        return _pick("manner.call", rng).replace("{x}", marked), called
-    return _pick(f"manner.{kind}", rng), ""
+        return pick("manner.call", rng).replace("{x}", marked), called
+    return pick(f"manner.{kind}", rng), ""
 
 
 def _kept(kind: str, said: str, answer: str, rng: Random) -> str:
@@ -109,7 +105,7 @@ def _kept(kind: str, said: str, answer: str, rng: Random) -> str:
         return _with_call(answer, said, rng)
     if kind == "pirate":
         mine = re.sub(r"\b([Mm])y\b", r"\1e", answer)
-        return f"{_pick('manner.pirates', rng)} {mine}"
+        return f"{pick('manner.pirates', rng)} {mine}"
     return answer.upper() if kind == "upper" else answer.lower() if kind == "lower" else answer
 
 
@@ -117,7 +113,7 @@ def _brief_turn(person: Character, rng: Random) -> Turn:
     """A question that one word answers."""
     short = [fact for fact in person.facts if re.fullmatch(r"[\w-]+", fact.words["v"])]
     if rng.random() < 0.2 and " " not in person.words["name"]:
-        return cast.typed(_pick("talk.name", rng), person.words, rng), f"{person.words['name']}."
+        return cast.typed(pick("talk.name", rng), person.words, rng), f"{person.words['name']}."
     if short and rng.random() < 0.6:
         fact = rng.choice(short)
         asks = [ask for ask in fact.pairs[0][0] if not ask.startswith(("how many languages", "do you", "are you"))]
@@ -128,10 +124,10 @@ def _brief_turn(person: Character, rng: Random) -> Turn:
 
 def _avoided(person: Character, rng: Random) -> tuple[str, Turn]:
     """A topic that must not be mentioned, and a question that asks for it."""
-    topic, asks = _pick("manner.nevers", rng).split(" = ")
-    text = capital(_pick("manner.never", rng).replace("{x}", topic))
+    topic, asks = pick("manner.nevers", rng).split(" = ")
+    text = capital(pick("manner.never", rng).replace("{x}", topic))
     mine = topic.replace("your ", "my ")
-    said = cast.filled(_pick("manner.never_say", rng), {**person.words, "x": mine})
+    said = cast.filled(pick("manner.never_say", rng), {**person.words, "x": mine})
     return text, (cast.typed(rng.choice(asks.split(" ; ")), {}, rng), capital(said))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from weights.data.own.asking import article, capital
 from weights.data.own.names import built_name, pet_name
 from weights.data.own.phrasing import Conversation, talk, vary
-from weights.data.own.tables import entries, rows
+from weights.data.own.tables import entries, listed_at, rows
 from weights.data.own.unusual_names import house_name, unusual_name
 
 _TABLE: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
@@ -25,10 +25,7 @@ Turn = tuple[str, str]
 @cache
 def _list(name: str) -> tuple[str, ...]:
     """A list of one line or more, its words parted by ` / `."""
-    found: Any = _TABLE
-    for key in name.split("."):
-        found = found[key]
-    return tuple(word for line in found.strip().splitlines() for word in line.split(" / "))
+    return listed_at(_TABLE, name)
 
 
 @cache

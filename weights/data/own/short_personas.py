@@ -15,7 +15,7 @@ from weights.data.own import arithmetic, definitions, shell_basics
 from weights.data.own.asking import article, capital
 from weights.data.own.names import built_name, person_name, pet_name
 from weights.data.own.phrasing import Conversation, talk, vary
-from weights.data.own.tables import rows
+from weights.data.own.tables import listed_at, rows
 from weights.data.own.unusual_names import bot_name, house_name, unusual_name
 
 _TABLE: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
@@ -43,11 +43,7 @@ _QUIET = ("I like it.", "There is always something to do.", "I can't complain.",
 
 @cache
 def _list(name: str) -> tuple[str, ...]:
-    """The list at a dotted name of the table, its words parted by ` / ` or by the end of a line."""
-    found: Any = _TABLE
-    for key in name.split("."):
-        found = found[key]
-    return tuple(word.strip() for line in found.strip().splitlines() for word in line.split(" / "))
+    return listed_at(_TABLE, name)
 
 
 @cache

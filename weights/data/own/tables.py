@@ -4,8 +4,10 @@
 """
 
 import tomllib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 
 def entries(text: str) -> tuple[str, ...]:
@@ -29,6 +31,14 @@ def read_topics(module_file: str) -> dict[str, tuple[tuple[str, ...], tuple[str,
     return {
         key: (entries(value["ask"]), entries(value["answer"])) for key, value in data.items() if isinstance(value, dict)
     }
+
+
+def listed_at(table: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """The list at a dotted name of nested tables, its entries parted by ` / ` or by the end of a line."""
+    found: Any = table
+    for key in name.split("."):
+        found = found[key]
+    return tuple(word.strip() for line in found.strip().splitlines() for word in line.split(" / "))
 
 
 def rows(text: str) -> tuple[tuple[tuple[str, ...], ...], ...]:
