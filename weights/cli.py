@@ -4,7 +4,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -18,16 +18,16 @@ from weights.options import (
     CompileOption,
     CorpusOption,
     DeviceOption,
+    RecipeArgument,
+    SetOption,
     StopAfterOption,
     StrictOption,
     ThreadsOption,
-    begin_run,
+    WeightsOption,
+    open_workshop,
 )
 from weights.translation_commands import translator
 from weights.tune_commands import Judged, dpo, full, lora, sft
-
-if TYPE_CHECKING:
-    from weights.workshop import Workshop
 
 app = typer.Typer(
     name="tfm train",
@@ -43,16 +43,8 @@ bench_app = typer.Typer(
     **APP,
 )
 
-RecipeArgument = Annotated[Path, typer.Argument(help="A recipe: a TOML file such as weights/recipes/default.toml.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Where shards, states, metrics and the model go.")]
-SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value, as in stage.sft.lr=0.001.")
-]
 OnlyOption = Annotated[str | None, typer.Option("--only", metavar="STAGE", help="Only this stage.")]
-WeightsOption = Annotated[
-    Path | None,
-    typer.Option("--weights", metavar="DIR", help="Begin with the weights and the tokenizer of this model directory."),
-]
 VectorsOption = Annotated[
     Path | None,
     typer.Option("--vectors", metavar="FILE", help="Begin the embedding with word2vec or fastText vectors."),
@@ -62,19 +54,6 @@ ProveOption = Annotated[
     bool, typer.Option("--prove-resume", help="Run a few steps whole, and cut and resumed; compare every number.")
 ]
 ShardOption = Annotated[bool, typer.Option("--shard", help="Under torchrun: shard the parameters (FSDP2).")]
-
-
-def open_workshop(
-    recipe: Path, corpus: Path, out: Path, changes: list[str] | None, threads: int | None, **more: Any
-) -> "Workshop":
-    """Read the recipe, then load torch: a mistake in the recipe is told at once. more: other fields of Workshop."""
-    from weights.recipe import read_recipe
-
-    parsed = read_recipe(recipe, tuple(changes or ()))
-    begin_run(out, threads)
-    from weights.workshop import Workshop
-
-    return Workshop(parsed, corpus, out, **more)
 
 
 @app.command()

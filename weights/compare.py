@@ -145,7 +145,7 @@ def _outcome(variant: Variant, data: Data, stage: Stage, seed: int, measure: Mea
     def work(run: Run) -> Outcome:
         say(f"{variant.name}, seed {seed}: {variant.config.n_parameters:,} parameters")
         model = variant.fresh(seed)
-        if not train(model, stage, _Steps(Mixture(stage, {"text": data.train}, seed), stage), run):
+        if not train(model, stage, Steps(Mixture(stage, {"text": data.train}, seed), stage), run):
             raise KeyboardInterrupt
         rows = held_out_rows(data, stage)
         extra = dict(measure(model, rows)) if measure else {}
@@ -182,7 +182,7 @@ def outcome_of(variant: str, seed: int, home: Path, held_out: float, extra: Mapp
 
 
 @dataclass(frozen=True)
-class _Steps:
+class Steps:
     """A mixture's rows, as many as the stage has tokens: a mixture ends with whole documents, here and there later."""
 
     mixture: Mixture
@@ -226,7 +226,7 @@ def table(outcomes: Sequence[Outcome], columns: Mapping[str, str]) -> str:
     """
     lines = ["| | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
     for name, group in by_variant(outcomes).items():
-        cells = [_cell([o.extra.get(key, getattr(o, key, None)) for o in group]) for key in columns.values()]
+        cells = [cell([o.extra.get(key, getattr(o, key, None)) for o in group]) for key in columns.values()]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -239,7 +239,8 @@ def by_variant(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
     return groups
 
 
-def _cell(found: Sequence[float | None]) -> str:
+def cell(found: Sequence[float | None]) -> str:
+    """Mean ± standard deviation of one number over seeds."""
     values = [v for v in found if v is not None]
     if not values:
         return "–"
@@ -279,6 +280,11 @@ def _means(values: Sequence[float], window: int) -> list[float]:
     return [statistics.fmean(values[i : i + window]) for i in range(0, len(values) - window + 1, window)]
 
 
+def save_outcomes(path: Path, outcomes: Sequence[Outcome]) -> None:
+    """Write what a table and its pictures are made of."""
+    path.write_text(json.dumps([asdict(o) for o in outcomes], indent=1) + "\n", encoding="utf-8")
+
+
 def write_report(
     out: Path, name: str, title: str, outcomes: Sequence[Outcome], columns: Mapping[str, str], about: str
 ) -> str:
@@ -291,7 +297,7 @@ def write_report(
     if drawn:
         text += f"\n![{title}]({name}.png)\n"
     (out / f"{name}.md").write_text(text, encoding="utf-8")
-    (out / f"{name}.json").write_text(json.dumps([asdict(o) for o in outcomes], indent=1) + "\n", encoding="utf-8")
+    save_outcomes(out / f"{name}.json", outcomes)
     if not drawn:
         say("no picture was drawn: it needs matplotlib (pip install tfm[viz])")
     return text

@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from weights.options import CorpusOption, ThreadsOption, begin_run
+from weights.options import (
+    CompileOption,
+    CorpusOption,
+    RecipeArgument,
+    SetOption,
+    StrictOption,
+    ThreadsOption,
+    WeightsOption,
+    begin_run,
+    open_workshop,
+)
 
 OutOption = Annotated[Path, typer.Option("--out", help="Where the table, the figures and the numbers go.")]
 SeedsOption = Annotated[int, typer.Option("--seeds", min=1, help="Runs of each kind.")]
@@ -47,8 +57,26 @@ def compare_recurrence(
     typer.echo(compare(out, seeds=seeds, tokens=tokens))
 
 
+def compare_recipes(
+    recipe: RecipeArgument, corpus: CorpusOption, out: OutOption,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option("--vary", metavar="'KEY=VALUE ...'", help="A variant: what --set takes, with spaces between."),
+    ] = None,
+    only: Annotated[str, typer.Option("--only", metavar="STAGE", help="The stage that is trained.")] = "pretrain",
+    changes: SetOption = None, weights: WeightsOption = None, seeds: SeedsOption = 1, tokens: TokensOption = 2_000_000,
+    threads: ThreadsOption = None, compiled: CompileOption = None, strict: StrictOption = False,
+) -> None:  # fmt: skip
+    """A stage of a recipe as it is and with changes, on the same tokens: bits per byte of each source."""
+    shop = open_workshop(recipe, corpus, out, changes, threads, compiled=compiled, strict=strict, weights=weights)
+    from weights.compare_recipes import compare_recipes as compare
+
+    typer.echo(compare(recipe, only, changes or [], vary or [], shop, seeds=seeds, tokens=tokens))
+
+
 def add_comparisons(app: typer.Typer) -> None:
     """Make them commands of `tfm train`."""
     for what, (tokens, told) in COMPARISONS.items():
         app.command(f"compare-{what}", help=told)(comparison(what, tokens))
     app.command("compare-recurrence")(compare_recurrence)
+    app.command("compare-recipes")(compare_recipes)

@@ -2,15 +2,19 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from weights.workshop import Workshop
 
 APP: dict[str, Any] = {
     "add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False,
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }  # fmt: skip
 
+RecipeArgument = Annotated[Path, typer.Argument(help="A recipe: a TOML file such as weights/recipes/default.toml.")]
 CorpusOption = Annotated[Path, typer.Option("--corpus", help="The directory that the recipe's file names start from.")]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="Threads for the arithmetic.")]
 CompileOption = Annotated[
@@ -19,6 +23,13 @@ CompileOption = Annotated[
 StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first bad line instead of leaving it out.")]
 StopAfterOption = Annotated[int | None, typer.Option("--stop-after", min=1, help="Save and leave after this step.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="Where it runs: cpu, cuda.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value, as in stage.sft.lr=0.001.")
+]
+WeightsOption = Annotated[
+    Path | None,
+    typer.Option("--weights", metavar="DIR", help="Begin with the weights and the tokenizer of this model directory."),
+]
 BoardOption = Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard events too.")]
 
 
@@ -33,3 +44,16 @@ def begin_run(out: Path, threads: int | None) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise DataError(f"--out {out} cannot be a directory: {e.strerror}.") from e
+
+
+def open_workshop(
+    recipe: Path, corpus: Path, out: Path, changes: list[str] | None, threads: int | None, **more: Any
+) -> "Workshop":
+    """Read the recipe, then load torch: a mistake in the recipe is told at once. more: other fields of Workshop."""
+    from weights.recipe import read_recipe
+
+    parsed = read_recipe(recipe, tuple(changes or ()))
+    begin_run(out, threads)
+    from weights.workshop import Workshop
+
+    return Workshop(parsed, corpus, out, **more)

@@ -1,7 +1,6 @@
 """Running one stage of a recipe: on the weights before it, alone in its directory, measured while it runs."""
 
 import copy
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,7 +103,7 @@ def _run(
     run = Run(
         home=home,
         fingerprint=fingerprint(shop, stage, tokenizer),
-        compiled=shop.compiled if shop.compiled is not None else shutil.which("gcc") is not None,
+        compiled=shop.compiles,
         stop_after=shop.stop_after,
         evaluate=_measure(shop, stage, tokenizer),
         world=shop.world,

@@ -54,6 +54,11 @@ class Workshop:
         return self.out / "tokenizer" / "tokenizer.model"
 
     @property
+    def compiles(self) -> bool:
+        """Whether to use torch.compile: as was asked, else where there is a C compiler."""
+        return self.compiled if self.compiled is not None else shutil.which("gcc") is not None
+
+    @property
     def examples_path(self) -> Path:
         """The command examples that this recipe's conversations are grounded in."""
         return self.out / "tokenizer" / EXAMPLES
