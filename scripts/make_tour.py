@@ -20,20 +20,18 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from weights import (  # noqa: E402
-    compare_attention,
-    compare_embeddings,
-    compare_experts,
-    compare_heads,
-    compare_masking,
-    compare_recurrence,
-    compare_residual,
-)
 from weights.bench_attention import Measured, attention_table  # noqa: E402
-from weights.compare import Outcome, by_variant, table  # noqa: E402
-from weights.compare_masking import quotes  # noqa: E402
-from weights.compare_positions import TIMES  # noqa: E402
-from weights.compare_residual import Gradients, gradient_table  # noqa: E402
+from weights.compare import attention as compare_attention  # noqa: E402
+from weights.compare import embeddings as compare_embeddings  # noqa: E402
+from weights.compare import experts as compare_experts  # noqa: E402
+from weights.compare import heads as compare_heads  # noqa: E402
+from weights.compare import masking as compare_masking  # noqa: E402
+from weights.compare import recurrence as compare_recurrence  # noqa: E402
+from weights.compare import residual as compare_residual  # noqa: E402
+from weights.compare.masking import quotes  # noqa: E402
+from weights.compare.positions import TIMES  # noqa: E402
+from weights.compare.residual import Gradients, gradient_table  # noqa: E402
+from weights.compare.trials import Outcome, by_variant, table  # noqa: E402
 from weights.sharpness import Sharpness, sharpness_table  # noqa: E402
 
 PART = re.compile(r"(<!-- measured: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from weights.cli import app, bench_app
-from weights.compare_attention import attention_variants
-from weights.compare_heads import head_variants
-from weights.compare_residual import residual_variants
+from weights.compare.attention import attention_variants
+from weights.compare.heads import head_variants
+from weights.compare.residual import residual_variants
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "transformers.md"

@@ -29,7 +29,7 @@ def compare_attention(
 
     typer.echo(report_sharpness(out, range(seeds)))
     if corpus is not None and not softmax_only:
-        from weights.compare_attention import compare_attention as compare
+        from weights.compare.attention import compare_attention as compare
 
         typer.echo(compare(corpus, out, seeds=seeds, tokens=tokens))
 
@@ -44,7 +44,7 @@ def compare_positions(
 ) -> None:
     """Kinds of positions: the same small model with each, trained at one length and read at 1, 2, 4 and 8 times it."""
     begin_run(out, threads)
-    from weights.compare_positions import compare_positions as compare
+    from weights.compare.positions import compare_positions as compare
 
     typer.echo(compare(corpus, out, seeds=seeds, tokens=tokens, length=length))
 

@@ -23,7 +23,7 @@ OutOption = Annotated[Path, typer.Option("--out", help="Where the table, the fig
 SeedsOption = Annotated[int, typer.Option("--seeds", min=1, help="Runs of each kind.")]
 TokensOption = Annotated[int, typer.Option("--tokens", min=1, help="Tokens that each run reads.")]
 
-# What is compared -> (tokens that a run reads, help). The work is done by weights/compare_WHAT.py.
+# What is compared -> (tokens that a run reads, help). The work is done by weights/compare/WHAT.py.
 COMPARISONS = {
     "experts": (350_000, "A mixture of experts beside a dense model, at equal active parameters and equal tokens."),
     "residual": (250_000, "Norms before, after and left out, and no residual paths: first gradients, and losses."),
@@ -41,7 +41,7 @@ def comparison(what: str, default: int) -> Callable[..., None]:
         threads: ThreadsOption = None,
     ) -> None:  # fmt: skip
         begin_run(out, threads)
-        compare = getattr(import_module(f"weights.compare_{what}"), f"compare_{what}")
+        compare = getattr(import_module(f"weights.compare.{what}"), f"compare_{what}")
         typer.echo(compare(corpus, out, seeds=seeds, tokens=tokens))
 
     return command
@@ -52,7 +52,7 @@ def compare_recurrence(
 ) -> None:
     """LSTMs, without attention and with it, beside a transformer: what each keeps of a sequence, and how fast."""
     begin_run(out, threads)
-    from weights.compare_recurrence import compare_recurrence as compare
+    from weights.compare.recurrence import compare_recurrence as compare
 
     typer.echo(compare(out, seeds=seeds, tokens=tokens))
 
@@ -69,7 +69,7 @@ def compare_recipes(
 ) -> None:  # fmt: skip
     """A stage of a recipe as it is and with changes, on the same tokens: bits per byte of each source."""
     shop = open_workshop(recipe, corpus, out, changes, threads, compiled=compiled, strict=strict, weights=weights)
-    from weights.compare_recipes import compare_recipes as compare
+    from weights.compare.recipes import compare_recipes as compare
 
     typer.echo(compare(recipe, only, changes or [], vary or [], shop, seeds=seeds, tokens=tokens))
 

@@ -1,4 +1,4 @@
-"""weights/compare.py: equal rows for all, what is done is read, tables and pictures; and the command on experts."""
+"""weights/compare/trials.py: equal rows for all, what is done is read, tables, pictures; and the command on experts."""
 
 import json
 from collections.abc import Callable
@@ -10,9 +10,9 @@ import pytest
 
 from engine.config import ModelConfig
 from engine.errors import DataError
-from weights import compare_experts
 from weights.cli import main
-from weights.compare import Data, Outcome, Variant, compare, draw, read_data, table, write_report
+from weights.compare import experts as compare_experts
+from weights.compare.trials import Data, Outcome, Variant, compare, draw, read_data, table, write_report
 
 Make = Callable[..., Any]
 SETTINGS: dict[str, Any] = {"tokens": 512, "row": 16, "batch": 4, "lr": 1e-3}

@@ -12,10 +12,10 @@ from torch.nn import functional
 from engine.config import ModelConfig
 from engine.decoder import DecoderLM
 from engine.errors import ContextOverflow, DataError
-from weights import compare_attention as attention
-from weights import compare_positions as positions
 from weights.cli import main
-from weights.compare_positions import long_windows, loss_at
+from weights.compare import attention as attention
+from weights.compare import positions as positions
+from weights.compare.positions import long_windows, loss_at
 from weights.data.shards import Shard
 
 CONFIG = ModelConfig(
@@ -74,7 +74,7 @@ def smallest(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "small_config", config)
         monkeypatch.setattr(module, "VOCABULARY", 380)
     monkeypatch.setattr(attention, "ROW", 8)
-    monkeypatch.setattr("weights.compare.HELD_OUT_TOKENS", 256)
+    monkeypatch.setattr("weights.compare.trials.HELD_OUT_TOKENS", 256)
 
 
 def test_every_kind_of_positions_is_trained_and_read_at_eight_times_its_length(

@@ -1,4 +1,4 @@
-"""weights/compare_recipes.py: a stage as it is and changed, measured on records that none of them was trained on."""
+"""weights/compare/recipes.py: a stage as it is and changed, measured on records that none of them was trained on."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 from engine.errors import DataError
 from weights.cli import main
-from weights.compare_recipes import HELD_OUT_EVERY, UNCHANGED, compare_recipes
+from weights.compare.recipes import HELD_OUT_EVERY, UNCHANGED, compare_recipes
 from weights.data.shards import records
 from weights.evaluate.records import text_of
 from weights.recipe import read_recipe
@@ -53,7 +53,7 @@ def test_what_is_done_is_read_and_a_change_of_the_common_settings_is_refused(tmp
 def test_nothing_that_is_measured_was_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained: list[str] = []
     measured: dict[str, list[str]] = {}
-    from weights import compare_recipes as module
+    from weights.compare import recipes as module
 
     def shard(found: Any, tokenizer: Any) -> Any:
         trained.extend(text_of(r) for r in found)

@@ -13,16 +13,16 @@ from engine.config import ModelConfig
 from engine.decoder import DecoderLM
 from engine.layers.attention import Step, causal_mask, document_mask
 from engine.naive import naive_greedy
-from weights import compare_recurrence
 from weights.cli import main
-from weights.compare_attention import UnitStart, attention_variants
-from weights.compare_embeddings import trained_rows
-from weights.compare_experts import explained
-from weights.compare_heads import SlicedLinear, head_variants
-from weights.compare_masking import go_on, loss_one_by_one, masking_variants, without_mask
-from weights.compare_positions import loss_at
-from weights.compare_recurrence import FIRST, SYMBOLS, LSTMConfig, batch_of, copies, said_again
-from weights.compare_residual import WithoutNorms, WithoutResidual, gradients_by_layer, residual_variants
+from weights.compare import recurrence as compare_recurrence
+from weights.compare.attention import UnitStart, attention_variants
+from weights.compare.embeddings import trained_rows
+from weights.compare.experts import explained
+from weights.compare.heads import SlicedLinear, head_variants
+from weights.compare.masking import go_on, loss_one_by_one, masking_variants, without_mask
+from weights.compare.positions import loss_at
+from weights.compare.recurrence import FIRST, SYMBOLS, LSTMConfig, batch_of, copies, said_again
+from weights.compare.residual import WithoutNorms, WithoutResidual, gradients_by_layer, residual_variants
 from weights.data.mixture import Batch
 from weights.objectives import next_token
 
@@ -170,13 +170,13 @@ def smallest(monkeypatch: pytest.MonkeyPatch) -> None:
         return replace(CONFIG, vocab_size=vocab_size, n_layers=1, max_positions=8, d_ff=64)
 
     for name in ("heads", "masking", "embeddings", "residual", "attention"):
-        module = f"weights.compare_{name}"
+        module = f"weights.compare.{name}"
         monkeypatch.setattr(f"{module}.{'deep' if name == 'residual' else 'small'}_config", config)
         monkeypatch.setattr(f"{module}.VOCABULARY", 380)
         monkeypatch.setattr(f"{module}.ROW", 8)
-    monkeypatch.setattr("weights.compare_masking.PROMPT", 3)
-    monkeypatch.setattr("weights.compare_masking.WRITTEN", 4)
-    monkeypatch.setattr("weights.compare.HELD_OUT_TOKENS", 256)
+    monkeypatch.setattr("weights.compare.masking.PROMPT", 3)
+    monkeypatch.setattr("weights.compare.masking.WRITTEN", 4)
+    monkeypatch.setattr("weights.compare.trials.HELD_OUT_TOKENS", 256)
 
 
 @pytest.mark.parametrize(

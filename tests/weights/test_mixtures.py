@@ -16,7 +16,7 @@ from engine.config import ExpertsConfig
 from engine.decoder import DecoderLM
 from engine.errors import DataError
 from engine.tokenizer import SentencePieceTokenizer
-from weights.compare_experts import expert_load, expert_variants
+from weights.compare.experts import expert_load, expert_variants
 from weights.data.mixture import Batch, Mixture
 from weights.data.shards import Shard
 from weights.estimate import flops_per_token

@@ -17,8 +17,8 @@ from engine.config import ModelConfig
 from engine.decoder import DecoderLM
 from engine.layers.attention import Step
 from engine.layers.block import Block
-from weights.compare import Variant, compare, held_out_rows, notes_of, read_data, stage_of, write_report
-from weights.compare_attention import VOCABULARY
+from weights.compare.attention import VOCABULARY
+from weights.compare.trials import Variant, compare, held_out_rows, notes_of, read_data, stage_of, write_report
 from weights.data.mixture import Batch
 from weights.figure import draw_figure
 from weights.objectives import next_token

@@ -8,7 +8,7 @@ import torch
 
 from engine.config import ModelConfig
 from engine.decoder import DecoderLM
-from weights.compare import Variant, compare, notes_of, read_data, write_report
+from weights.compare.trials import Variant, compare, notes_of, read_data, write_report
 from weights.data.mixture import Batch
 
 VOCABULARY = 1024

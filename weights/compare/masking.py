@@ -18,9 +18,9 @@ from engine.config import ModelConfig
 from engine.decoder import DecoderLM
 from engine.generate import decode, prefill
 from engine.layers.attention import Attention, Step
-from weights.compare import Outcome, Variant, by_variant, compare, notes_of, read_data, write_report
-from weights.compare_attention import ROW, VOCABULARY, small_config
-from weights.compare_positions import BATCH, LR, long_windows, loss_at
+from weights.compare.attention import ROW, VOCABULARY, small_config
+from weights.compare.positions import BATCH, LR, long_windows, loss_at
+from weights.compare.trials import Outcome, Variant, by_variant, compare, notes_of, read_data, write_report
 from weights.data.mixture import Batch
 from weights.objectives import cross_entropy
 

@@ -13,7 +13,7 @@ from engine.config import ExpertsConfig, ModelConfig
 from engine.decoder import DecoderLM
 from engine.routing import typical_tokens, watched_routers
 from engine.tokenizer import SentencePieceTokenizer
-from weights.compare import Outcome, Variant, by_variant, compare, notes_of, read_data, write_report
+from weights.compare.trials import Outcome, Variant, by_variant, compare, notes_of, read_data, write_report
 from weights.data.mixture import Batch
 from weights.figure import draw_figure
 from weights.sharpness import entropy

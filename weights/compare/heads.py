@@ -10,8 +10,8 @@ from torch.nn import functional
 from engine.config import ModelConfig
 from engine.decoder import DecoderLM
 from engine.layers.linear import Linear
-from weights.compare import Variant, compare, notes_of, read_data, write_report
-from weights.compare_attention import BATCH, COLUMNS, LR, ROW, VOCABULARY, sizes, small_config
+from weights.compare.attention import BATCH, COLUMNS, LR, ROW, VOCABULARY, sizes, small_config
+from weights.compare.trials import Variant, compare, notes_of, read_data, write_report
 
 SPLITS = (1, 2, 4, 8, 16)  # heads of one width all together
 

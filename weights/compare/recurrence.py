@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from engine.hardware import fastest
-from weights.compare import Outcome, by_variant, kept, outcome_of, stage_of, table, write_report
+from weights.compare.trials import Outcome, by_variant, kept, outcome_of, stage_of, table, write_report
 from weights.data.pairs import EncodedPairs, PairBatch, PairRows, pair_batch
 from weights.figure import draw_figure, mark_powers
 from weights.models.checkpoint import TranslatorModel, build_model

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from engine.decoder import DecoderLM
-from weights.compare import Outcome, Variant, by_variant, compare, notes_of, read_data, write_report
-from weights.compare_attention import ROW, small_config
+from weights.compare.attention import ROW, small_config
+from weights.compare.trials import Outcome, Variant, by_variant, compare, notes_of, read_data, write_report
 from weights.data.mixture import Batch
 from weights.figure import draw_figure, mark_powers
 from weights.objectives import next_token

@@ -15,7 +15,7 @@ from pathlib import Path
 from engine.decoder import DecoderLM
 from engine.errors import DataError
 from engine.tokenizer import SentencePieceTokenizer
-from weights.compare import Outcome, Steps, by_variant, cell, kept, outcome_of, save_outcomes, table
+from weights.compare.trials import Outcome, Steps, by_variant, cell, kept, outcome_of, save_outcomes, table
 from weights.data.mixture import Mixture
 from weights.data.readers import Record, Report
 from weights.data.shards import Shard, make_shard, records

@@ -13,8 +13,8 @@ from torch import Tensor
 from engine.config import PositionKind
 from engine.decoder import DecoderLM
 from engine.errors import ContextOverflow, DataError
-from weights.compare import Outcome, Variant, by_variant, compare, notes_of, read_data, write_report
-from weights.compare_attention import VOCABULARY, small_config
+from weights.compare.attention import VOCABULARY, small_config
+from weights.compare.trials import Outcome, Variant, by_variant, compare, notes_of, read_data, write_report
 from weights.data.mixture import Batch
 from weights.data.shards import Shard
 from weights.figure import draw_figure, mark_powers

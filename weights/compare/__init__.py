@@ -1,0 +1,1 @@
+"""The comparisons of `tfm train compare-...`: `trials` is what they share, the others are one each."""
