@@ -96,11 +96,13 @@ def _has_transformers() -> bool:
 
 @contextlib.contextmanager
 def _worker(arm: str, shape: str) -> Iterator["subprocess.Popen[str]"]:
-    with tempfile.TemporaryFile("w+") as told:
-        process = subprocess.Popen(
+    with (
+        tempfile.TemporaryFile("w+") as told,
+        subprocess.Popen(
             [sys.executable, "-m", "weights.bench", arm, shape],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=told, text=True,
-        )  # fmt: skip
+        ) as process,
+    ):  # fmt: skip
         try:
             if cast(IO[str], process.stdout).readline() != "ready\n":
                 told.seek(0)
@@ -108,7 +110,6 @@ def _worker(arm: str, shape: str) -> Iterator["subprocess.Popen[str]"]:
             yield process
         finally:
             process.kill()
-            process.wait()
 
 
 def _told(process: "subprocess.Popen[str]", question: str) -> float:

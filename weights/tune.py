@@ -270,7 +270,8 @@ def _fingerprint(tuning: Tuning, course: _Course) -> str:
 def _tell(course: _Course) -> None:
     """What is about to be done, and everything that a person would want to change first."""
     stage, steps = course.stage, course.rows.n_steps
-    say(f"{stage.name}: {course.told}, {steps} steps of {stage.batch} rows of {stage.row} tokens")
+    length = f"at most {stage.row}" if isinstance(course.rows, PairRows) else f"{stage.row}"
+    say(f"{stage.name}: {course.told}, {steps} steps of {stage.batch} rows of {length} tokens")
     if course.cut:
         say(f"{course.cut} records are longer than a row of {stage.row} tokens and are cut; --row sets another length")
     if steps < 10:
