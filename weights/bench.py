@@ -150,17 +150,22 @@ def our_arm(config: ModelConfig) -> Step:
     return step
 
 
-def peer_arm(config: ModelConfig, width: str, mode: str) -> Step:
-    """One step as transformers' users write it: LlamaForCausalLM with labels, clipping, fused AdamW."""
+def peer_model(config: ModelConfig) -> Any:
+    """The LlamaForCausalLM of the same shape."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    model: Any = LlamaForCausalLM(
+    return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=config.vocab_size, hidden_size=config.d_model, intermediate_size=config.d_ff,
             num_hidden_layers=config.n_layers, num_attention_heads=config.n_heads,
             num_key_value_heads=config.n_kv_heads, max_position_embeddings=ROW, tie_word_embeddings=True,
         )
-    ).train()  # fmt: skip
+    )  # fmt: skip
+
+
+def peer_arm(config: ModelConfig, width: str, mode: str) -> Step:
+    """One step as transformers' users write it: LlamaForCausalLM with labels, clipping, fused AdamW."""
+    model = peer_model(config).train()
     forward = torch.compile(model) if mode == "compiled" else model
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     stage = _stage()
