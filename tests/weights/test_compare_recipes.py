@@ -45,6 +45,8 @@ def test_every_variant_is_measured_on_the_same_bytes_of_every_source(tmp_path: P
 def test_what_is_done_is_read_and_a_change_of_the_common_settings_is_refused(tmp_path: Path) -> None:
     first = compared(tmp_path)
     assert compared(tmp_path) == first
+    more = compared(tmp_path, "stage.pretrain.shares.hello=40", "stage.pretrain.tokens=1024")  # these read more
+    assert more.splitlines()[4] == first.splitlines()[4]
     shop = Workshop(read_recipe(TINY), CORPUS, tmp_path, compiled=False)
     with pytest.raises(DataError, match=r"as-it-is-0\.json is of other settings"):
         compare_recipes(TINY, "pretrain", SMALL, (), shop, seeds=1, tokens=1024)

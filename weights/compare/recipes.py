@@ -5,6 +5,7 @@ files that are trained on: a choice that is made here has seen nothing of the va
 """
 
 import hashlib
+import json
 import random
 import shlex
 import statistics
@@ -20,7 +21,7 @@ from weights.data.mixture import Mixture
 from weights.data.readers import Record, Report
 from weights.data.shards import Shard, make_shard, records
 from weights.evaluate.bits import bits_per_byte
-from weights.evaluate.records import digest, text_of
+from weights.evaluate.records import beginning, digest, text_of
 from weights.recipe import Recipe, Stage, read_recipe
 from weights.stages import begin
 from weights.train.loop import Run, train
@@ -77,16 +78,20 @@ def _check(variants: Mapping[str, Recipe]) -> None:
             raise DataError(f"{name!r} changes the sources or the seed: all variants are measured on the same records.")
 
 
+def _needed(recipe: Recipe) -> dict[str, int]:
+    """Bytes of each source that a variant reads."""
+    stage = recipe.stages[0]
+    total = sum(stage.shares.values())
+    return {name: round(SPARE * stage.tokens * share / total) for name, share in stage.shares.items() if share}
+
+
 def _read(variants: Mapping[str, Recipe], shop: Workshop) -> dict[str, Split]:
     """Of each source as many records as the variant that takes most of it needs; the first pass over its files."""
-    needed: dict[str, float] = {}
+    needed: dict[str, int] = {}
     for recipe in variants.values():
-        stage = recipe.stages[0]
-        for name, share in stage.shares.items():
-            tokens = stage.tokens * share / sum(stage.shares.values())
-            needed[name] = max(tokens, needed.get(name, 0.0))
+        needed |= {name: max(size, needed.get(name, 0)) for name, size in _needed(recipe).items()}
     report = Report(shop.strict)
-    splits = {name: _split(name, shop, round(SPARE * tokens), report) for name, tokens in needed.items() if tokens}
+    splits = {name: _split(name, shop, size, report) for name, size in needed.items()}
     tell_bad_lines(report)
     if not any(split.held_out for split in splits.values()):
         raise DataError(f"No source has {HELD_OUT_EVERY} records, so that nothing can be held out.")
@@ -110,11 +115,11 @@ def _split(name: str, shop: Workshop, wanted: int, report: Report) -> Split:
 
 @dataclass(frozen=True)
 class _Runs:
-    """What all runs read. shards: by tokenizer and grounding, made when their first run needs them."""
+    """What all runs read. shards: by tokenizer and records, made when their first run needs them."""
 
     shop: Workshop
     splits: Mapping[str, Split]
-    shards: dict[tuple[Path, float], dict[str, Shard]]
+    shards: dict[tuple[Path, str], dict[str, Shard]]
 
     @property
     def held_out(self) -> dict[str, list[Record]]:
@@ -126,37 +131,38 @@ class _Runs:
         home = self.shop.out / f"vocabulary-{recipe.tokenizer.vocab_size}"
         shop = replace(self.shop, recipe=replace(recipe, seed=seed), out=home)
         stage = recipe.stages[0]
+        read = {source: beginning(self.splits[source].train, size) for source, size in _needed(recipe).items()}
 
         def work(run: Run) -> Outcome:
             tokenizer = make_tokenizer(replace(shop, recipe=recipe))
             model = begin(shop, stage, tokenizer)
             assert isinstance(model, DecoderLM)  # by _check
             say(f"{name}, seed {seed}: {model.config.n_parameters:,} parameters")
-            rows = Steps(Mixture(stage, self._shards(shop, stage, tokenizer), seed), stage)
+            rows = Steps(Mixture(stage, self._shards(shop, stage, tokenizer, read), seed), stage)
             if not train(model, stage, rows, replace(run, compiled=shop.compiles)):
                 raise KeyboardInterrupt
             bits = bits_per_byte(model, tokenizer, self.held_out)
             told = {"parameters": model.config.n_parameters, "tokens": rows.n_steps * stage.batch * stage.row, **bits}
             return outcome_of(name, seed, run.home, statistics.fmean(bits.values()), told)
 
-        return kept(self.shop.out, name, seed, self._key(recipe, seed), work)
+        return kept(self.shop.out, name, seed, self._key(recipe, seed, read), work)
 
-    def _shards(self, shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer) -> dict[str, Shard]:
+    def _shards(
+        self, shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer, read: Mapping[str, list[Record]]
+    ) -> dict[str, Shard]:
         """What is trained on, as ids of a tokenizer; conversations are grounded where the stage grounds them."""
-        key = (shop.out, stage.grounded)
+        key = (shop.out, json.dumps([stage.grounded, {name: len(found) for name, found in read.items()}]))
         if key not in self.shards:
             grounding, rng = grounding_of(shop, stage), random.Random(self.shop.recipe.seed)
-            read = {name: split.train for name, split in self.splits.items()}
             self.shards[key] = {
                 name: make_shard(grounding.apply(found, rng) if grounding else found, tokenizer)
                 for name, found in read.items()
             }
         return self.shards[key]
 
-    def _key(self, recipe: Recipe, seed: int) -> str:
-        """A hash of all that decides the numbers."""
-        facts = [recipe.as_json(), str(seed)]
-        facts += [digest(part) for split in self.splits.values() for part in (split.train, split.held_out)]
+    def _key(self, recipe: Recipe, seed: int, read: Mapping[str, list[Record]]) -> str:
+        """A hash of all that decides the numbers; of the other variants nothing does."""
+        facts = [recipe.as_json(), str(seed), *map(digest, read.values()), *map(digest, self.held_out.values())]
         facts += [contents(self.shop.weights)] if self.shop.weights else []
         return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
