@@ -14,7 +14,8 @@ from weights.data.own.phrasing import vary
 
 EVALUATE = Path(heldout.__file__).parents[2] / "evaluate"
 SUBJECTS = sorted(GENERATORS)
-SHELL = {"commands", "everyday", "followups", "next_steps", "shell_basics"}  # braces: `find . -exec ls {} +`
+# Braces: `find . -exec ls {} +`.
+SHELL = {"command_readings", "commands", "everyday", "followups", "next_steps", "shell_basics", "shell_chores"}
 
 
 def made(subject: str, n: int, seed: int = 0) -> list[Conversation]:
