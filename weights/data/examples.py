@@ -18,8 +18,8 @@ from random import Random
 from engine.errors import DataError
 from engine.lookup import NUMBER_BITS, SCHEMA, Source, row_id
 from engine.wording import kind, parts, terms, token, tool_of
-from weights.data.own import everyday, shell_basics, shell_phrasing
 from weights.data.own.heldout import has_heldout_name, heldout_prompts, plain
+from weights.data.own.shell import everyday, shell_basics, shell_phrasing
 from weights.data.readers import open_text
 from weights.data.shell_cues import learn
 

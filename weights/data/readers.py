@@ -16,7 +16,7 @@ from typing import IO, Any
 from engine.errors import DataError
 from engine.template import Message
 from weights.data.own import GENERATORS
-from weights.data.own.shell_phrasing import answer, ask, explain_answer, explain_question
+from weights.data.own.shell.shell_phrasing import answer, ask, explain_answer, explain_question
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ from random import Random
 from engine.lookup import CUE_SCALE
 from engine.template import Message
 from engine.wording import cues
-from weights.data.own import GENERATORS, shell_basics, shell_phrasing
+from weights.data.own import GENERATORS
 from weights.data.own.heldout import heldout_prompts, plain
+from weights.data.own.shell import shell_basics, shell_phrasing
 from weights.data.readers import open_text
 
 CHATS = ("chitchat", "schema_guided", "self_dialogue", "smalltalk_instruct", "star", "taskmaster4", "topical_chat")

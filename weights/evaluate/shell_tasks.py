@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weights.data.own.shell_phrasing import ask
+from weights.data.own.shell.shell_phrasing import ask
 from weights.data.readers import open_text
 
 SEED = 11

@@ -9,8 +9,11 @@ from importlib import import_module
 from random import Random
 
 from engine.template import Message
-from weights.data.own import arithmetic, identity, memory, personas, smalltalk, usage
+from weights.data.own.characters import personas
 from weights.data.own.heldout import is_heldout
+from weights.data.own.knowledge import arithmetic
+from weights.data.own.memory import memory
+from weights.data.own.talk import identity, smalltalk, usage
 
 Conversation = tuple[Message, ...]
 Generator = Callable[[Random, int], Iterator[Conversation]]
@@ -32,7 +35,7 @@ def _late(module: str, rng: Random, n: int) -> Iterator[Conversation]:
 
 
 def _everyday(rng: Random, n: int) -> Iterator[Conversation]:
-    from weights.data.own import everyday
+    from weights.data.own.shell import everyday
 
     made = 0
     while made < n:
@@ -50,40 +53,40 @@ GENERATORS: dict[str, Generator] = {
     "smalltalk": partial(_drawn, smalltalk.one),
     "arithmetic": partial(_drawn, arithmetic.one),
     "everyday": _everyday,
-    "shell_basics": partial(_late, "shell_basics"),
-    "followups": partial(_late, "followups"),
-    "explain": partial(_late, "explain"),
-    "talk": partial(_late, "talk"),
-    "chatter": partial(_late, "chatter"),
-    "common_sense": partial(_late, "common_sense"),
-    "references": partial(_late, "references"),
-    "own_machine": partial(_late, "own_machine"),
-    "little_works": partial(_late, "little_works"),
-    "definitions": partial(_late, "definitions"),
-    "general_knowledge": partial(_late, "general_knowledge"),
-    "in_character": partial(_late, "in_character"),
-    "kept_instructions": partial(_late, "kept_instructions"),
-    "deeds": partial(_late, "deeds"),
-    "everyday_words": partial(_late, "everyday_words"),
-    "common_facts": partial(_late, "common_facts"),
-    "situations": partial(_late, "situations"),
-    "particulars": partial(_late, "particulars"),
-    "shell_requests": partial(_late, "shell_requests"),
-    "shell_chores": partial(_late, "shell_chores"),
-    "commands": partial(_late, "commands"),
-    "manners": partial(_late, "manners"),
-    "short_personas": partial(_late, "short_personas"),
-    "told": partial(_late, "told"),
-    "arguments": partial(_late, "arguments"),
-    "command_readings": partial(_late, "command_readings"),
-    "next_steps": partial(_late, "next_steps"),
-    "meanings": partial(_late, "meanings"),
-    "cast": partial(_late, "cast"),
-    "plain_words": partial(_late, "plain_words"),
-    "addressed": partial(_late, "addressed"),
-    "answer_forms": partial(_late, "answer_forms"),
-    "recalled": partial(_late, "recalled"),
-    "given_facts": partial(_late, "given_facts"),
-    "reactions": partial(_late, "reactions"),
-    "word_sums": partial(_late, "word_sums"),
+    "shell_basics": partial(_late, "shell.shell_basics"),
+    "followups": partial(_late, "shell.followups"),
+    "explain": partial(_late, "knowledge.explain"),
+    "talk": partial(_late, "talk.talk"),
+    "chatter": partial(_late, "talk.chatter"),
+    "common_sense": partial(_late, "knowledge.common_sense"),
+    "references": partial(_late, "memory.references"),
+    "own_machine": partial(_late, "shell.own_machine"),
+    "little_works": partial(_late, "talk.little_works"),
+    "definitions": partial(_late, "knowledge.definitions"),
+    "general_knowledge": partial(_late, "knowledge.general_knowledge"),
+    "in_character": partial(_late, "characters.in_character"),
+    "kept_instructions": partial(_late, "characters.kept_instructions"),
+    "deeds": partial(_late, "characters.deeds"),
+    "everyday_words": partial(_late, "knowledge.everyday_words"),
+    "common_facts": partial(_late, "knowledge.common_facts"),
+    "situations": partial(_late, "talk.situations"),
+    "particulars": partial(_late, "characters.particulars"),
+    "shell_requests": partial(_late, "shell.shell_requests"),
+    "shell_chores": partial(_late, "shell.shell_chores"),
+    "commands": partial(_late, "shell.commands"),
+    "manners": partial(_late, "talk.manners"),
+    "short_personas": partial(_late, "characters.short_personas"),
+    "told": partial(_late, "memory.told"),
+    "arguments": partial(_late, "shell.arguments"),
+    "command_readings": partial(_late, "shell.command_readings"),
+    "next_steps": partial(_late, "shell.next_steps"),
+    "meanings": partial(_late, "knowledge.meanings"),
+    "cast": partial(_late, "characters.cast"),
+    "plain_words": partial(_late, "knowledge.plain_words"),
+    "addressed": partial(_late, "memory.addressed"),
+    "answer_forms": partial(_late, "characters.answer_forms"),
+    "recalled": partial(_late, "memory.recalled"),
+    "given_facts": partial(_late, "characters.given_facts"),
+    "reactions": partial(_late, "talk.reactions"),
+    "word_sums": partial(_late, "knowledge.word_sums"),
 }

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from engine.template import Message
 
-_EVALUATE = Path(__file__).resolve().parents[2] / "evaluate"
+EVALUATE = Path(__file__).resolve().parents[2] / "evaluate"
 _TITLES = {"dr", "captain", "aunt", "sir"}
 _MEMORY_NAMES = ("Ludmire", "Bramwick")
 
 
 def _rows(name: str, file: str = "") -> list[dict[str, object]]:
-    table = tomllib.loads((_EVALUATE / f"{file or name + 's'}.toml").read_text(encoding="utf-8"))
+    table = tomllib.loads((EVALUATE / f"{file or name + 's'}.toml").read_text(encoding="utf-8"))
     rows: list[dict[str, object]] = table[name]
     return rows
 

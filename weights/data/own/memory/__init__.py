@@ -1,0 +1,1 @@
+"""What was said before: names, facts, lists and corrections, told in one turn and asked in another."""

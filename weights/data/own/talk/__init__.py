@@ -1,0 +1,1 @@
+"""Small talk: greetings, thanks, feelings, wishes, and who tfm is."""
