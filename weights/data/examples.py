@@ -19,7 +19,7 @@ from engine.errors import DataError
 from engine.lookup import NUMBER_BITS, SCHEMA, Source, row_id
 from engine.wording import kind, parts, terms, token, tool_of
 from weights.data.own.heldout import has_heldout_name, heldout_prompts, plain
-from weights.data.own.shell import everyday, shell_basics, shell_phrasing
+from weights.data.own.shell import everyday, shell_basics, shell_chores, shell_phrasing
 from weights.data.readers import open_text
 from weights.data.shell_cues import learn
 
@@ -59,7 +59,7 @@ class Row:
 def own_rows() -> list[Row]:
     """One row for each of the project's own tasks that is one line, with all its wordings."""
     rows: dict[str, Row] = {}
-    for task in (*everyday.load()[0], *shell_basics.tasks()):
+    for task in (*everyday.load()[0], *shell_basics.tasks(), *shell_chores.tasks()):
         if "\n" in task.command or "`" in task.command:
             continue  # an example is one line between backticks
         text = task.explain.rstrip(".")

@@ -18,7 +18,7 @@ from weights.data.own.phrasing import Conversation, talk, vary
 from weights.data.own.shell import shell_phrasing
 from weights.data.own.shell.argument_values import value
 from weights.data.own.shell.arguments import PLACE, Words, filled
-from weights.data.own.shell.everyday import SYSTEM_PROMPTS
+from weights.data.own.shell.everyday import SYSTEM_PROMPTS, Task
 from weights.data.own.tables import entries
 from weights.data.own.talk.situations import one_of
 
@@ -166,6 +166,19 @@ def exchange(chore: Chore, rng: Random) -> tuple[str, str, Words]:
     answer = shell_phrasing.answer(rng, in_command(chore.command, words), filled(chore.explain, told))
     named = {name: words[name] for name in PLACE.findall(pattern)}
     return _typed(pattern, words, rng), answer, named
+
+
+@cache
+def tasks() -> tuple[Task, ...]:
+    """Every chore with its standard words: what the look-up finds it by, and shows."""
+    found = []
+    for chore in (chore for subject in SUBJECTS for chore in chores(subject)):
+        words = (
+            {**chore.standard, "dir": "the current directory"} if chore.standard.get("dir") == "." else chore.standard
+        )
+        asks = tuple((filled(one_of(ask.removeprefix("="), Random(0)), words),) for ask in chore.asks)
+        found.append(Task("chores", asks, in_command(chore.command, chore.standard), filled(chore.explain, words)))
+    return tuple(found)
 
 
 def one(rng: Random) -> Conversation:
