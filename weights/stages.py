@@ -31,7 +31,16 @@ from weights.train.loop import Evaluate, Rows, Run, train
 from weights.train.parallel import World
 from weights.train.plot import plot_losses
 from weights.train.state import load_state, trained_weights
-from weights.workshop import Workshop, fingerprint, initial_model, make_rows, make_tokenizer, say, tell_bad_lines
+from weights.workshop import (
+    Workshop,
+    compiles,
+    fingerprint,
+    initial_model,
+    make_rows,
+    make_tokenizer,
+    say,
+    tell_bad_lines,
+)
 
 
 def run_stage(shop: Workshop, name: str) -> bool:
@@ -103,7 +112,7 @@ def _run(
     run = Run(
         home=home,
         fingerprint=fingerprint(shop, stage, tokenizer),
-        compiled=shop.compiles,
+        compiled=compiles(shop.compiled),
         stop_after=shop.stop_after,
         evaluate=_measure(shop, stage, tokenizer),
         world=shop.world,

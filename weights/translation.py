@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -24,7 +23,7 @@ from weights.train.parallel import World
 from weights.train.plot import plot_losses
 from weights.train.state import load_state, trained_weights
 from weights.translation_recipe import TranslatorRecipe
-from weights.workshop import say, tell_bad_lines, tokenizer_at
+from weights.workshop import compiles, say, tell_bad_lines, tokenizer_at
 
 MEASURED_PAIRS = 300  # of each language, while training
 
@@ -121,7 +120,7 @@ def _run(
     can_compile = shop.recipe.architecture == "TfmSeq2Seq"  # nothing is gained around an LSTM's own kernel
     run = Run(
         home=shop.home, fingerprint=fingerprint,
-        compiled=can_compile and (shop.compiled if shop.compiled is not None else shutil.which("gcc") is not None),
+        compiled=can_compile and compiles(shop.compiled),
         stop_after=shop.stop_after, evaluate=_measure(shop, tokenizer), world=shop.world,
         tensorboard=shop.tensorboard, flops_per_token=6.0 * n_parameters,
     )  # fmt: skip

@@ -54,11 +54,6 @@ class Workshop:
         return self.out / "tokenizer" / "tokenizer.model"
 
     @property
-    def compiles(self) -> bool:
-        """Whether to use torch.compile: as was asked, else where there is a C compiler."""
-        return self.compiled if self.compiled is not None else shutil.which("gcc") is not None
-
-    @property
     def examples_path(self) -> Path:
         """The command examples that this recipe's conversations are grounded in."""
         return self.out / "tokenizer" / EXAMPLES
@@ -218,6 +213,11 @@ def fingerprint(shop: Workshop, stage: Stage, tokenizer: SentencePieceTokenizer)
 def _told(model: ModelRecipe) -> dict[str, Any]:
     """What a recipe says of a model, without what it leaves out: a key that is new here spoils no fingerprint."""
     return {key: value for key, value in asdict(model).items() if value is not None}
+
+
+def compiles(asked: bool | None) -> bool:
+    """Whether to use torch.compile: as was asked, else where there is a C compiler."""
+    return asked if asked is not None else shutil.which("gcc") is not None
 
 
 def digest_of(path: Path) -> str:

@@ -25,7 +25,7 @@ from weights.evaluate.records import beginning, digest, text_of
 from weights.recipe import Recipe, Stage, read_recipe
 from weights.stages import begin
 from weights.train.loop import Run, train
-from weights.workshop import Workshop, contents, grounding_of, make_tokenizer, say, tell_bad_lines
+from weights.workshop import Workshop, compiles, contents, grounding_of, make_tokenizer, say, tell_bad_lines
 
 UNCHANGED = "as it is"
 HELD_OUT_EVERY = 20  # of this many records of a source one is measured on, and not trained on,
@@ -139,7 +139,7 @@ class _Runs:
             assert isinstance(model, DecoderLM)  # by _check
             say(f"{name}, seed {seed}: {model.config.n_parameters:,} parameters")
             rows = Steps(Mixture(stage, self._shards(shop, stage, tokenizer, read), seed), stage)
-            if not train(model, stage, rows, replace(run, compiled=shop.compiles)):
+            if not train(model, stage, rows, replace(run, compiled=compiles(shop.compiled))):
                 raise KeyboardInterrupt
             bits = bits_per_byte(model, tokenizer, self.held_out)
             told = {"parameters": model.config.n_parameters, "tokens": rows.n_steps * stage.batch * stage.row, **bits}
